@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+/*
+ * Starting a program.
+ *
+ * clone(CLONE_VM | CLONE_VFORK): the child borrows the parent's memory until it has called execve, so a parent of many
+ * gigabytes pays nothing for its size, and a failure in the child is simply written where the parent reads it. Rejected:
+ * fork, which copies page tables (1 ms a gigabyte); posix_spawn, which closes no surplus descriptors on musl and gives no
+ * pidfd before glibc 2.39; a pipe that tells of failures, which another thread's fork would hold open.
+ *
+ * What must hold while two processes run in one memory:
+ *  - All signals are blocked in the caller before, so no handler of the program runs in the child; the child puts handled
+ *    signals back to default before it unblocks any. The dispositions are its own copy (no CLONE_SIGHAND).
+ *  - The child makes bare system calls only: no allocation, no lock, nothing of stdio. It runs on a stack of its own.
+ *  - Cancellation is a signal, hence blocked; the kernel stops only the calling thread, others go on and may even open
+ *    descriptors: the descriptor table is the child's own copy, and what is not wanted in it is closed there.
+ *
+ * Dispositions: execve makes handled signals default. Ignored ones stay ignored, which nohup (SIGHUP) and the background jobs of
+ * plain shells (SIGINT, SIGQUIT) rely on, so they are left; but a child that inherits an ignored SIGPIPE writes into the void for
+ * ever (`yes | head`), and an ignored SIGCHLD breaks every shell: these two go back to default.
+ *
+ * Under emulators that make a fork of this (qemu-user) the call does not see a failing execve; the child then ends with 127.
+ */
+#include "process/spawn.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/wake.h"
+
+#include <confab/types.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* the same number on every architecture; Linux 5.9 */
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#define WAIT_PIDFD ((idtype_t)3) /* P_PIDFD, Linux 5.4; glibc 2.36 and musl 1.2.3 do not both name it */
+
+enum { STACK_LEN = 64 * 1024 };
+
+extern char **environ;
+
+struct child {
+        const struct cfb_spawn *spawn;
+        /* Written by the child before it gives up, read by the parent, which stands still meanwhile. */
+        int error;
+        const char *failed;
+};
+
+/*
+ * Instrumentation of what runs in the child would leave its marks in the parent's shadow memory, and so would the C library's
+ * functions that sanitizers replace (close, sigaction): hence the attribute, and nothing but bare system calls.
+ */
+#define IN_CHILD __attribute__((no_sanitize("address", "thread", "undefined")))
+
+IN_CHILD static _Noreturn void give_up(struct child *child, const char *failed) {
+        child->error = errno;
+        child->failed = failed;
+        for (;;)
+                syscall(SYS_exit_group, 127);
+}
+
+/* The kernel's struct sigaction begins with the handler; all zero is SIG_DFL without flags, and an empty mask of 8 bytes. */
+IN_CHILD static void reset_signals(void) {
+        union {
+                void (*handler)(int);
+                unsigned char bytes[64];
+        } now;
+        const uint64_t none[8] = {0};
+
+        for (int number = 1; number < _NSIG; number++) {
+                if (syscall(SYS_rt_sigaction, number, NULL, &now, sizeof(none[0])) < 0 ||
+                    now.handler == SIG_DFL)
+                        continue;
+                if (now.handler == SIG_IGN && number != SIGPIPE && number != SIGCHLD)
+                        continue;
+                syscall(SYS_rt_sigaction, number, none, NULL, sizeof(none[0]));
+        }
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, sizeof(none[0]));
+}
+
+/*
+ * First everything to be mapped is moved above all targets, so that no mapping overwrites what a later one needs.
+ * dup3 then makes each target without close-on-exec.
+ */
+IN_CHILD static void map_descriptors(struct child *child) {
+        const struct cfb_spawn *spawn = child->spawn;
+        int moved[CFB_SPAWN_FDS], above = 3;
+
+        for (unsigned i = 0; i < spawn->n_fds; i++)
+                if (spawn->fds[i].to >= above)
+                        above = spawn->fds[i].to + 1;
+        for (unsigned i = 0; i < spawn->n_fds; i++) {
+                moved[i] = -1;
+                if (spawn->fds[i].from < 0)
+                        continue;
+                moved[i] = (int)syscall(SYS_fcntl, spawn->fds[i].from, F_DUPFD_CLOEXEC, above);
+                if (moved[i] < 0)
+                        give_up(child, "fcntl");
+        }
+        for (unsigned i = 0; i < spawn->n_fds; i++) {
+                if (moved[i] < 0)
+                        syscall(SYS_close, spawn->fds[i].to);
+                else if (syscall(SYS_dup3, moved[i], spawn->fds[i].to, 0) < 0)
+                        give_up(child, "dup3");
+        }
+}
+
+IN_CHILD static bool is_target(const struct cfb_spawn *spawn, unsigned fd) {
+        for (unsigned i = 0; i < spawn->n_fds; i++)
+                if ((unsigned)spawn->fds[i].to == fd)
+                        return true;
+        return false;
+}
+
+/* Closes all from 3 but the targets: also what the program opened without close-on-exec. */
+IN_CHILD static void close_the_rest(struct child *child) {
+        const struct cfb_spawn *spawn = child->spawn;
+        unsigned first = 3;
+
+        for (;;) {
+                unsigned last = UINT_MAX;
+
+                while (is_target(spawn, first))
+                        first++;
+                for (unsigned i = 0; i < spawn->n_fds; i++)
+                        if ((unsigned)spawn->fds[i].to > first && (unsigned)spawn->fds[i].to - 1 < last)
+                                last = (unsigned)spawn->fds[i].to - 1;
+                if (syscall(SYS_close_range, first, last, 0) < 0)
+                        give_up(child, "close_range");
+                if (last == UINT_MAX)
+                        return;
+                first = last + 1;
+        }
+}
+
+IN_CHILD static int run(void *data) {
+        struct child *child = data;
+
+        map_descriptors(child);
+        close_the_rest(child);
+        reset_signals();
+        syscall(SYS_execve, child->spawn->path, child->spawn->argv,
+                child->spawn->envp ? child->spawn->envp : environ);
+        give_up(child, "execve");
+}
+
+/*
+ * ThreadSanitizer replaces clone by a version that does a fork's bookkeeping in the child, which here would be done in the parent's
+ * memory; glibc's other name of the same function is left alone.
+ */
+#ifdef __GLIBC__
+int __clone(int (*run_in_child)(void *), void *stack_top, int flags, void *data, ...);
+#define clone __clone
+#endif
+
+/* The pidfd comes from clone itself where the kernel gives it: then even a child reaped behind our back has the right one. */
+static int clone_child(int *pidfdp, struct child *child, unsigned char *stack_top) {
+        int flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+        int pidfd = -1, pid;
+
+        pid = clone(run, stack_top, flags | CLONE_PIDFD, child, &pidfd);
+        if (pid < 0 && errno == EINVAL) { /* qemu-user up to 7.2 */
+                pid = clone(run, stack_top, flags, child);
+                if (pid > 0) {
+                        pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+                        if (pidfd < 0) {
+                                int error = errno;
+
+                                kill(pid, SIGKILL);
+                                waitpid(pid, NULL, 0);
+                                errno = error;
+                                return -1;
+                        }
+                }
+        }
+        *pidfdp = pidfd;
+        return pid;
+}
+
+int cfb_spawn(int *pidfdp, const struct cfb_spawn *spawn) {
+        CFB_CLEANUP(cfb_closep) int pidfd = -1;
+        struct child child = {.spawn = spawn};
+        unsigned char *stack;
+        sigset_t all, before;
+        int pid, status;
+
+        if (spawn->n_fds > CFB_SPAWN_FDS)
+                return cfb_failed(-EINVAL, "clone", spawn->path);
+        stack = mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (stack == MAP_FAILED)
+                return cfb_failed(-errno, "mmap", spawn->path);
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        pid = clone_child(&pidfd, &child, stack + STACK_LEN);
+        if (pid < 0)
+                child.error = errno;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        munmap(stack, STACK_LEN);
+        if (pid < 0)
+                return cfb_failed(-child.error, "clone", spawn->path);
+        if (child.error) {
+                cfb_spawn_wait(pidfd, CONFAB_FOREVER);
+                cfb_spawn_reap(pidfd, &status);
+                return cfb_failed(-child.error, child.failed, spawn->path);
+        }
+        *pidfdp = cfb_steal_fd(&pidfd);
+        return pid;
+}
+
+int cfb_spawn_reap(int pidfd, int *statusp) {
+        siginfo_t info;
+        int r;
+
+        do {
+                info.si_pid = 0;
+                r = waitid(WAIT_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+        } while (r < 0 && errno == EINTR);
+        if (r < 0)
+                return errno == ECHILD ? CFB_SPAWN_REAPED : cfb_failed(-errno, "waitid", NULL);
+        if (info.si_pid == 0)
+                return CFB_SPAWN_RUNNING;
+        *statusp = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
+                                              : info.si_status | (info.si_code == CLD_DUMPED ? 0x80 : 0);
+        return 0;
+}
+
+int cfb_spawn_wait(int pidfd, int64_t deadline_ns) {
+        struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+        int r;
+
+        do
+                r = cfb_poll(&ended, 1, deadline_ns);
+        while (r == -EINTR);
+        return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
+}
+
+void cfb_spawn_signal(int pidfd, int signal_number) {
+        syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0);
+}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# planted.sh BUILD_FOLDER COMPILER ...: each example with a mistake planted in it; its test must find it.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../..
+build=$1
+shift
+work=$(mktemp -d "${TMPDIR:-/tmp}/confab-planted.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+passed=0
+failed=0
+
+# plant TEST EXAMPLE BINARY 'sed command': as the test's name, the example's source, its binary below build/examples
+plant() {
+        rm -rf "$work/examples" "$work/tests"
+        mkdir -p "$work/examples/s0" "$work/tests/examples"
+        for file in "$build"/examples/* "$build"/examples/s0/*; do
+                [ -f "$file" ] && [ -x "$file" ] && ln -s "$file" "$work/examples/${file#"$build/examples/"}"
+        done
+        ln -s "$build/tests/examples/echo_client" "$work/tests/examples/echo_client"
+        sed "$4" "$root/examples/$2.c" >"$work/planted.c"
+        rm "$work/examples/$3"
+        found=yes
+        if cmp -s "$work/planted.c" "$root/examples/$2.c"; then
+                echo "$2: '$4' changes nothing: the plant is out of date"
+        elif ! $compiler -I "$root/include" -I "$root/examples/s0" "$work/planted.c" -o "$work/examples/$3" -L "$build" -lconfab \
+                "-Wl,-rpath,$build" 2>"$work/said"; then
+                cat "$work/said"
+        elif timeout 60 "$here/$1.sh" "$work/examples" >"$work/said" 2>&1; then
+                echo "$2: '$4' was not found"
+        else
+                passed=$((passed + 1))
+                found=
+        fi
+        [ -z "$found" ] || failed=$((failed + 1))
+}
+
+compiler=$*
+plant echo_server echo_server echo_server 's/+ client->sent,/+ 0,/'
+plant echo_server echo_server echo_server 's/client->sent == client->owed.data_len/1/'
+plant echo_server echo_server echo_server 's/client->sent = 0;//'
+plant echo_server echo_server echo_server 's/-EPIPE : r/r : r/'
+plant pipe_child_parent pipe_child_parent pipe_child_parent 's/confab_send(ends/confab_send_many(ends/; s/&message, CONFAB_FOREVER));$/\&message, 0, CONFAB_FOREVER));/'
+plant datagrams datagram_receiver datagram_receiver 's/answer.peer = message.peer/(void)0/'
+plant datagrams datagram_sender datagram_sender '/confab_send(sender/d'
+plant named_pipe named_pipe_reader named_pipe_reader 's/?frame=line//'
+plant named_pipe named_pipe_writer named_pipe_writer 's/?frame=line//'
+plant descriptor descriptor_sender descriptor_sender 's/n_descriptors = 1/n_descriptors = 0/'
+plant s0 s0/client s0/s0_client 's/CLIENT_STR, CLIENT_BYTES/CLIENT_STR, CLIENT_BYTES - 1/'
+plant s0 s0/server s0/s0_server 's/SERVER_STR, SERVER_BYTES/SERVER_STR, SERVER_BYTES - 1/'
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed = 0 ]

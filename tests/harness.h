@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+#ifndef CONFAB_TESTS_HARNESS_H
+#define CONFAB_TESTS_HARNESS_H
+/*
+ * The test runner: TEST(name) { ... } registers itself, tests/harness.c has main().
+ *
+ * Each test runs in a process of its own, in a process group and an empty temporary directory of its own (which is its working
+ * directory), with standard input from /dev/null. It fails when a check fails, when it crashes, after its timeout (10 s, times
+ * HARNESS_TIMEOUT_SCALE), and when it leaves something behind: a descriptor, a child, a process, a POSIX or System V queue, a System V
+ * segment or semaphore set, a file in /dev/shm, a socket or FIFO in its directory. Plain files there are removed and allowed.
+ *
+ * A failed check ends the process that made it, in whichever thread; in a process the test forked, it fails the test as well.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+struct harness_test {
+        const char *name;
+        void (*run)(void);
+        int timeout_s;
+        struct harness_test *next;
+};
+
+void harness_add(struct harness_test *test);
+/* The test under way, for suites that make their entries at run time. */
+extern const struct harness_test *harness_current;
+void harness_check_eq(intmax_t a, intmax_t b, const char *a_text, const char *b_text, const char *file,
+                      int line);
+void harness_check_str(const char *a, const char *b, const char *a_text, const char *b_text, const char *file,
+                       int line);
+void harness_check_mem(const void *a, const void *b, size_t len, const char *a_text, const char *b_text,
+                       const char *file, int line);
+intmax_t harness_check_ok(intmax_t result, const char *text, const char *file, int line);
+_Noreturn void harness_failed(const char *text, const char *file, int line);
+_Noreturn void harness_skip(const char *reason);
+
+#define TEST_TIMEOUT(test_name, seconds)                                                                \
+        static void test_##test_name(void);                                                             \
+        static struct harness_test entry_##test_name = {#test_name, test_##test_name, (seconds), NULL}; \
+        __attribute__((constructor)) static void register_##test_name(void) {                           \
+                harness_add(&entry_##test_name);                                                        \
+        }                                                                                               \
+        static void test_##test_name(void)
+#define TEST(test_name) TEST_TIMEOUT(test_name, 10)
+
+#define check(expr) ((expr) ? (void)0 : harness_failed("check(" #expr ")", __FILE__, __LINE__))
+/* Integers (pointers do not compile here: use check). */
+#define check_eq(a, b)       harness_check_eq((intmax_t)(a), (intmax_t)(b), #a, #b, __FILE__, __LINE__)
+#define check_str(a, b)      harness_check_str((a), (b), #a, #b, __FILE__, __LINE__)
+#define check_mem(a, b, len) harness_check_mem((a), (b), (len), #a, #b, __FILE__, __LINE__)
+/* A result of the library's: fails with confab_explain's sentence if it is negative; gives it back. */
+#define check_ok(result) harness_check_ok((intmax_t)(result), #result, __FILE__, __LINE__)
+/* Ends the test as skipped; the reason must stand in tests/allowed-skips. */
+#define skip(reason) harness_skip(reason)
+
+#endif

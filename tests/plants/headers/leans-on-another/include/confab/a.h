@@ -1,0 +1,1 @@
+static inline uint32_t a(void) { return 1; }

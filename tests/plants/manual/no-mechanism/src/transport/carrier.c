@@ -1,0 +1,3 @@
+const struct cfb_transport cfb_tr_carrier = {
+        .scheme = "carrier",
+};

@@ -1,0 +1,1 @@
+CONFAB_API int confab_a(void);
