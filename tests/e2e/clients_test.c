@@ -31,18 +31,6 @@
 
 enum { MS = 1000000, LIMIT_BYTES = 4096, FEW_DESCRIPTORS = 64 };
 
-/* ThreadSanitizer keeps four bytes of its own for each of ours resident. */
-#if defined(__SANITIZE_THREAD__)
-#define SHADOWED true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SHADOWED true
-#endif
-#endif
-#ifndef SHADOWED
-#define SHADOWED false
-#endif
-
 /* --- our memory --- */
 
 static size_t allocated;
@@ -253,7 +241,7 @@ static void ten_thousand(const char *address) {
         fprintf(stderr, "%s: each of %d clients: %zu bytes allocated, %zu bytes resident\n", address, N,
                 allocated_each, resident_each);
         check(allocated_each <= LIMIT_BYTES);
-        check(SHADOWED || resident_each <= LIMIT_BYTES);
+        check(HARNESS_TSAN || resident_each <= LIMIT_BYTES);
         server.n_answered = 0;
         check_eq(write(go_on[1], "x", 1), 1);
         check_ok(confab_loop_run(server.loop));
