@@ -138,6 +138,10 @@ void harness_check_mem(const void *a, const void *b, size_t len, const char *a_t
 
 const struct harness_test *harness_current;
 
+int64_t harness_time_limit_ns(void) {
+        return (int64_t)(harness_current->timeout_s * timeout_scale * 1e9);
+}
+
 intmax_t harness_check_ok(intmax_t result, const char *text, const char *file, int line) {
         char sentence[300] = "";
 

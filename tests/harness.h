@@ -25,6 +25,8 @@ struct harness_test {
 void harness_add(struct harness_test *test);
 /* The test under way, for suites that make their entries at run time. */
 extern const struct harness_test *harness_current;
+/* How long the test under way may take. */
+int64_t harness_time_limit_ns(void);
 void harness_check_eq(intmax_t a, intmax_t b, const char *a_text, const char *b_text, const char *file,
                       int line);
 void harness_check_str(const char *a, const char *b, const char *a_text, const char *b_text, const char *file,

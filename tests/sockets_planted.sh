@@ -14,8 +14,10 @@ compile() { # SOURCE OBJECT
         ${CC:-gcc} -std=gnu17 -O1 -g -w -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I"$root/include" -I"$root/src" -I"$root/tests" \
                 -c "$1" -o "$2"
 }
-compile "$root/tests/harness.c" harness.o
-for name in unix tcp udp; do
+for name in harness conversation; do
+        compile "$root/tests/$name.c" "$name.o"
+done
+for name in unix unix_name unix_descriptors tcp udp; do
         compile "$root/tests/unit/transport_${name}_test.c" "$name.o"
 done
 
@@ -28,7 +30,7 @@ while IFS='	' read -r source test only what edit; do
                 continue
         fi
         compile planted.c planted.o
-        ${CC:-gcc} planted.o "$test.o" harness.o "$library" -pthread -lrt -o "planted_$test"
+        ${CC:-gcc} planted.o "$test.o" conversation.o harness.o "$library" -pthread -lrt -o "planted_$test"
         if "./planted_$test" --only "$only" >out 2>&1; then
                 echo "MISSED: $what"
                 missed=1
@@ -40,18 +42,18 @@ while IFS='	' read -r source test only what edit; do
                 missed=1
         fi
 done <<'END'
-src/transport/unix_name.c	unix	a_locked*	the folder is not locked	s/flock(fd, LOCK_EX | LOCK_NB) < 0/0/
-src/transport/unix_name.c	unix	a_starter*	who does not listen yet counts as dead	s/socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)/socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)/
-src/transport/unix_name.c	unix	mode_is_right*	the file is open to all for a moment	s/fchmod(fd, given_away ? .*) < 0/0/
-src/transport/unix_name.c	unix	mode_is_what*	the umask is left to itself	s/(st.st_mode \& 07777) == address->mode/1/
-src/transport/unix_name.c	unix	only_its*	another one's file is removed	s/st.st_ino == held->ino/1/
-src/transport/unix_name.c	unix	only_its*	a forked child removes the file	s/held->pid == getpid()/1/
-src/transport/unix_name.c	unix	what_is_no_socket*	what is no socket is not looked at	s/if (!S_ISSOCK(before.st_mode))/if (0)/
-src/transport/unix_name.c	unix	long_paths*	long paths are cut	s/strlen(path) < SUN_PATH_LEN/1/
-src/transport/unix.c	unix	descriptor_flood	a stream takes a part of the descriptors	s/if (__builtin_expect(header->msg_flags \& MSG_CTRUNC, false))/if (0)/
-src/transport/unix.c	unix	descriptor_flood	a message takes a part of the descriptors	s/if (header->msg_flags \& MSG_CTRUNC)/if (0)/
+src/transport/unix_name.c	unix_name	a_locked*	the folder is not locked	s/flock(fd, LOCK_EX | LOCK_NB) < 0/0/
+src/transport/unix_name.c	unix_name	a_starter*	who does not listen yet counts as dead	s/socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)/socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)/
+src/transport/unix_name.c	unix_name	mode_is_right*	the file is open to all for a moment	s/fchmod(fd, given_away ? .*) < 0/0/
+src/transport/unix_name.c	unix_name	mode_is_what*	the umask is left to itself	s/(st.st_mode \& 07777) == address->mode/1/
+src/transport/unix_name.c	unix_name	only_its*	another one's file is removed	s/st.st_ino == held->ino/1/
+src/transport/unix_name.c	unix_name	only_its*	a forked child removes the file	s/held->pid == getpid()/1/
+src/transport/unix_name.c	unix_name	what_is_no_socket*	what is no socket is not looked at	s/if (!S_ISSOCK(before.st_mode))/if (0)/
+src/transport/unix_name.c	unix_name	long_paths*	long paths are cut	s/strlen(path) < SUN_PATH_LEN/1/
+src/transport/unix.c	unix_descriptors	descriptor_flood	a stream takes a part of the descriptors	s/if (__builtin_expect(header->msg_flags \& MSG_CTRUNC, false))/if (0)/
+src/transport/unix.c	unix_descriptors	descriptor_flood	a message takes a part of the descriptors	s/if (header->msg_flags \& MSG_CTRUNC)/if (0)/
 src/transport/unix.c	unix	empty_messages*	an empty message is the end	s/n == 0 \&\& !any \&\&/n == 0 \&\&/
-src/transport/unix.c	unix	descriptors_of_every*	descriptors live through exec	s/MSG_DONTWAIT | MSG_CMSG_CLOEXEC |/MSG_DONTWAIT |/
+src/transport/unix.c	unix_descriptors	descriptors_of_every*	descriptors live through exec	s/MSG_DONTWAIT | MSG_CMSG_CLOEXEC |/MSG_DONTWAIT |/
 src/transport/unix.c	unix	a_full_stranger*	a full receiver is polled for	s/direction == CONFAB_SEND \&\& !state->connected/0/
 src/transport/unix.c	unix	too_large*	what is dropped in a batch is not told	s/state->pending = r;/;/
 src/transport/tcp.c	tcp	nobody_meets*	a connection meets itself	s/if (r == 0 \&\& met_itself(/if (0 \&\& met_itself(/

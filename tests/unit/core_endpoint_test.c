@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /* What the core does for every transport, on pipes: the conformance suite asks the same of each mechanism. */
+#include "conversation.h"
 #include "core/endpoint.h"
 #include "harness.h"
 
@@ -21,34 +22,6 @@ static const int64_t MS = 1000000;
 
 static void pair(confab_endpoint *ends[2], const char *address) {
         check_ok(confab_pair(ends, address, NULL));
-}
-
-static void close_pair(confab_endpoint *ends[2]) {
-        confab_close(ends[0]);
-        confab_close(ends[1]);
-}
-
-static int64_t send_text(confab_endpoint *endpoint, const char *text, int64_t deadline_ns) {
-        struct confab_message message = confab_message_of(text, strlen(text));
-
-        return confab_send(endpoint, &message, deadline_ns);
-}
-
-/* Fails unless the next message is @text. */
-static void receive_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message got = confab_message_of(NULL, 0);
-
-        check_eq(confab_receive(endpoint, &got, NULL, confab_after(1000 * MS)), 1);
-        check_eq(got.data_len, strlen(text));
-        check_mem(got.data, text, strlen(text));
-        confab_release(endpoint, &got);
-}
-
-static const char *explained(void) {
-        static char text[600];
-
-        confab_explain(text, sizeof(text));
-        return text;
 }
 
 TEST(deadlines_add_up) {
@@ -94,7 +67,7 @@ TEST(an_end_has_one_direction) {
         struct confab_message got = confab_message_of(NULL, 0);
 
         pair(ends, "pipe://");
-        check_eq(send_text(ends[0], "x", CONFAB_NOW), -EOPNOTSUPP);
+        check_eq(try_send(ends[0], "x", CONFAB_NOW), -EOPNOTSUPP);
         check_eq(confab_receive(ends[1], &got, NULL, CONFAB_NOW), -EOPNOTSUPP);
         check_eq(confab_shutdown(ends[1], CONFAB_SEND, CONFAB_NOW), -EOPNOTSUPP);
         close_pair(ends);
@@ -136,14 +109,14 @@ TEST(a_framed_message_cut_by_the_deadline_is_finished_later) {
         check_eq(properties.boundaries, CONFAB_BOUNDARIES_MESSAGE);
         check_eq(confab_send(ends[1], &message, confab_after(20 * MS)),
                  (int64_t)len); /* a part went out: it counts as sent */
-        check_eq(send_text(ends[1], "next", confab_after(20 * MS)), -ETIMEDOUT); /* nothing of this one did */
+        check_eq(try_send(ends[1], "next", confab_after(20 * MS)), -ETIMEDOUT); /* nothing of this one did */
         check_eq(confab_send(ends[1], NULL, CONFAB_NOW), -EAGAIN);
         check_eq(confab_send(ends[0], NULL, CONFAB_NOW), 0);
         check_eq(confab_shutdown(ends[1], CONFAB_SEND, CONFAB_NOW), -EAGAIN); /* the rest is still queued */
         /* draining the pipe and calling again alternate until all is through */
         check_eq(confab_receive(ends[0], &got, NULL, confab_after(10 * MS)), -ETIMEDOUT);
         for (int i = 0; i < 100; i++) {
-                int64_t n = send_text(ends[1], "next", CONFAB_NOW);
+                int64_t n = try_send(ends[1], "next", CONFAB_NOW);
 
                 if (n == 4)
                         break;
@@ -201,11 +174,11 @@ TEST(a_line_cannot_hold_a_newline) {
         struct confab_message message = confab_message_of(NULL, 0);
 
         pair(ends, "pipe://?frame=line");
-        check_eq(send_text(ends[1], "a\nb", CONFAB_NOW), -EINVAL);
+        check_eq(try_send(ends[1], "a\nb", CONFAB_NOW), -EINVAL);
         message.iov = parts;
         message.n_iov = 2;
         check_eq(confab_send(ends[1], &message, CONFAB_NOW), -EINVAL);
-        check_eq(send_text(ends[1], "a\rb", CONFAB_NOW), 3);
+        check_eq(try_send(ends[1], "a\rb", CONFAB_NOW), 3);
         receive_text(ends[0], "a\rb");
         close_pair(ends);
 }
@@ -236,7 +209,7 @@ TEST(lent_messages_do_not_move) {
         }
         for (int i = 0; i < N; i += 2)
                 confab_release(ends[0], &got[i]);
-        check_eq(send_text(ends[1], "more", CONFAB_NOW), 4);
+        check_eq(try_send(ends[1], "more", CONFAB_NOW), 4);
         receive_text(ends[0], "more");
         for (int i = 1; i < N; i += 2) {
                 check_eq(atoi(got[i].data), i);
@@ -382,7 +355,7 @@ TEST(sending_and_receiving_allocate_nothing) {
         before = n_allocations;
         check(before > 0);
         for (int i = 0; i < 1000; i++) {
-                check_eq(send_text(ends[1], "hello", CONFAB_FOREVER), 5);
+                check_eq(try_send(ends[1], "hello", CONFAB_FOREVER), 5);
                 receive_text(ends[0], "hello");
         }
         check_eq(n_allocations, before);
@@ -391,7 +364,7 @@ TEST(sending_and_receiving_allocate_nothing) {
         pair(ends, "pipe://?frame=record");
         before = n_allocations;
         for (int i = 0; i < 1000; i++) {
-                check_eq(send_text(ends[1], "hello", CONFAB_FOREVER), 5);
+                check_eq(try_send(ends[1], "hello", CONFAB_FOREVER), 5);
                 receive_text(ends[0], "hello");
         }
         check_eq(n_allocations, before);
@@ -431,7 +404,7 @@ TEST_TIMEOUT(closing_while_another_receives, 60) {
                 other.endpoint = ends[0];
                 check(pthread_create(&thread, NULL, storm, &other) == 0);
                 for (int k = 0; k < i % 17; k++)
-                        check_eq(send_text(ends[1], "x", CONFAB_FOREVER), 1);
+                        check_eq(try_send(ends[1], "x", CONFAB_FOREVER), 1);
                 while (atomic_load(&other.n_received) < i % 17 ||
                        atomic_load(&ends[0]->waiter[CFB_RECEIVING]) < 0)
                         usleep(20);
@@ -519,7 +492,7 @@ TEST(as_many_are_waited_for_as_can_be_open) {
         for (int i = 0; i < N; i++)
                 interests[i] = (struct confab_interest){ends[i], CONFAB_RECEIVE, 0};
         check_eq(confab_wait(interests, N, confab_after(2 * MS)), -ETIMEDOUT);
-        check_eq(send_text(ends[7], "x", CONFAB_NOW), 1);
+        check_eq(try_send(ends[7], "x", CONFAB_NOW), 1);
         check_eq(confab_wait(interests, N, confab_after(1000 * MS)), 1);
         for (int i = 0; i < N; i++) {
                 check_eq(interests[i].ready, i == 6 ? CONFAB_RECEIVE : 0);
@@ -571,10 +544,10 @@ TEST(an_error_within_a_framed_message_ends_sending) {
         snprintf(address, sizeof(address), "fd://%d?frame=line&direction=send", fd);
         check_ok(confab_open(&endpoint, address, NULL, CONFAB_NOW));
         check_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-        check_eq(send_text(endpoint, "0123456789abcdef", CONFAB_NOW), -EFBIG);
+        check_eq(try_send(endpoint, "0123456789abcdef", CONFAB_NOW), -EFBIG);
         limit.rlim_cur = RLIM_INFINITY;
         check_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-        check_eq(send_text(endpoint, "second", CONFAB_NOW), -EFBIG);
+        check_eq(try_send(endpoint, "second", CONFAB_NOW), -EFBIG);
         confab_close(endpoint);
         check_eq(pread(fd, bytes, sizeof(bytes), 0), 10);
         close(fd);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /* Endpoints in the event loop; ten thousand of them: tests/e2e. */
+#include "conversation.h"
 #include "core/endpoint.h"
 #include "harness.h"
 
 #include <confab/confab.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 struct seen {
         int n_calls, n_messages;
@@ -35,12 +35,6 @@ static int take_one(confab_source *source, uint32_t events, void *data) {
         seen->n_messages++;
         confab_release(seen->endpoint, &message);
         return 0;
-}
-
-static void send_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(text, strlen(text));
-
-        check_eq(confab_send(endpoint, &message, CONFAB_FOREVER), (int64_t)strlen(text));
 }
 
 TEST(pipe_received_to_its_end) {

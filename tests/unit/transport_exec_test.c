@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
+#include "conversation.h"
 #include "harness.h"
 
 #include <confab/confab.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -32,12 +31,6 @@ static confab_endpoint *open_command(const char *address) {
         return endpoint;
 }
 
-static void send_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(text, strlen(text));
-
-        check_eq(confab_send(endpoint, &message, CONFAB_FOREVER), strlen(text));
-}
-
 /* Everything up to the end. */
 static size_t receive_all(confab_endpoint *endpoint, char *text, size_t text_cap) {
         struct confab_message message = confab_message_of(NULL, 0);
@@ -59,10 +52,6 @@ static size_t receive_all(confab_endpoint *endpoint, char *text, size_t text_cap
 static void no_child_left(void) {
         check_eq(waitpid(-1, NULL, WNOHANG), -1);
         check_eq(errno, ECHILD);
-}
-
-static int64_t elapsed_ms(int64_t since_ns) {
-        return (confab_now() - since_ns) / 1000000;
 }
 
 TEST(both_ways_through_a_filter) {

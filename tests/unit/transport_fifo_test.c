@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
+#include "conversation.h"
 #include "harness.h"
 
 #include <confab/confab.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,36 +24,6 @@ static const char *name_fifo(const char *name, const char *keys) {
         return address;
 }
 
-static int64_t after_ms(int64_t ms) {
-        return confab_after(ms * 1000000);
-}
-
-static int64_t send_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(text, strlen(text));
-
-        return confab_send(endpoint, &message, after_ms(1000));
-}
-
-static int receive_text(confab_endpoint *endpoint, char *text, size_t text_cap, int64_t deadline_ns) {
-        struct confab_message message = confab_message_of(NULL, 0);
-        int r = confab_receive(endpoint, &message, NULL, deadline_ns);
-
-        if (r == 1) {
-                check(message.data_len < text_cap);
-                memcpy(text, message.data, message.data_len);
-                text[message.data_len] = '\0';
-                confab_release(endpoint, &message);
-        }
-        return r;
-}
-
-static const char *explained(void) {
-        static char text[1024];
-
-        confab_explain(text, sizeof(text));
-        return text;
-}
-
 TEST(listener_receives_opener_sends) {
         confab_endpoint *receiver, *sender;
         struct confab_properties properties = {.size = sizeof(properties)};
@@ -65,16 +33,15 @@ TEST(listener_receives_opener_sends) {
         check_ok(confab_listen(&receiver, name_fifo("fifo", ""), NULL, CONFAB_NOW));
         check_eq(stat(path, &st), 0);
         check_eq(st.st_mode, S_IFIFO | 0600);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
         check_ok(confab_open(&sender, address, NULL, CONFAB_NOW));
-        check_eq(send_text(sender, "hello"), 5);
-        check_eq(receive_text(receiver, text, sizeof(text), after_ms(1000)), 1);
-        check_str(text, "hello");
-        check_eq(send_text(receiver, "no"), -EOPNOTSUPP);
+        send_text(sender, "hello");
+        receive_text(receiver, "hello");
+        check_eq(try_send(receiver, "no", soon()), -EOPNOTSUPP);
         check_ok(confab_endpoint_properties(&properties, sender));
         check_eq(properties.capacity, 65536);
         confab_close(sender);
-        check_eq(receive_text(receiver, text, sizeof(text), after_ms(1000)), 0);
+        check_eq(try_receive(receiver, text, sizeof(text), soon()), 0);
         confab_close(receiver);
         check_eq(lstat(path, &st), -1);
 }
@@ -87,23 +54,23 @@ TEST(no_writer_yet_is_not_the_end) {
         int writer;
 
         check_ok(confab_listen(&receiver, name_fifo("fifo", ""), NULL, CONFAB_NOW));
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
-        check_eq(receive_text(receiver, text, sizeof(text), after_ms(30)), -ETIMEDOUT);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
+        check_eq(try_receive(receiver, text, sizeof(text), after_ms(30)), -ETIMEDOUT);
         check(confab_now() - began_ns >= 30000000);
         writer = open(path, O_WRONLY | O_CLOEXEC);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
         close(writer);
         /* It wrote nothing, but it was there. */
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 0);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 0);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 0);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 0);
         /* The next writer is received as the first one was. */
         writer = open(path, O_WRONLY | O_CLOEXEC);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
         check_eq(write(writer, "again", 5), 5);
         close(writer);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 1);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 1);
         check_str(text, "again");
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 0);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 0);
         confab_close(receiver);
 }
 
@@ -116,13 +83,13 @@ TEST(a_sender_of_ones_own_keeps_the_end_away) {
         check_ok(confab_open(&keeper, address, NULL, CONFAB_NOW));
         for (int i = 0; i < 2; i++) {
                 check_ok(confab_open(&sender, address, NULL, CONFAB_NOW));
-                check_eq(send_text(sender, "one"), 3);
+                send_text(sender, "one");
                 confab_close(sender);
-                check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 1);
-                check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
+                check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 1);
+                check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), -EAGAIN);
         }
         confab_close(keeper);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 0);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 0);
         confab_close(receiver);
 }
 
@@ -139,14 +106,13 @@ TEST(waiting_receiver_meets_late_writer) {
 
                 confab_close(receiver); /* a forked process's: leaves the FIFO where it is */
                 usleep(50000);
-                check_ok(confab_open(&sender, address, NULL, after_ms(2000)));
-                check_eq(send_text(sender, "late"), 4);
+                check_ok(confab_open(&sender, address, NULL, soon()));
+                send_text(sender, "late");
                 confab_close(sender);
                 _exit(0);
         }
-        check_eq(receive_text(receiver, text, sizeof(text), after_ms(5000)), 1);
-        check_str(text, "late");
-        check_eq(receive_text(receiver, text, sizeof(text), after_ms(5000)), 0);
+        receive_text(receiver, "late");
+        check_eq(try_receive(receiver, text, sizeof(text), soon()), 0);
         check_eq(waitpid(pid, &status, 0), pid);
         check_eq(status, 0);
         confab_close(receiver);
@@ -157,15 +123,15 @@ TEST(sender_without_reader) {
         int64_t began_ns;
 
         check_eq(confab_open(&sender, name_fifo("absent", ""), NULL, CONFAB_NOW), -ENOENT);
-        check(strstr(explained(), "there is no FIFO") != NULL);
+        check_says("there is no FIFO");
         name_fifo("fifo", "");
         check_eq(mkfifo(path, 0600), 0);
         check_eq(confab_open(&sender, address, NULL, CONFAB_NOW), -ENXIO);
-        check(strstr(explained(), "nobody reads") != NULL);
+        check_says("nobody reads");
         began_ns = confab_now();
         check_eq(confab_open(&sender, address, NULL, after_ms(40)), -ETIMEDOUT);
         check(confab_now() - began_ns >= 40000000);
-        check(strstr(explained(), "nobody reads") != NULL);
+        check_says("nobody reads");
         check(sender == NULL);
         unlink(path);
 }
@@ -181,8 +147,8 @@ TEST(foreign_reader_and_writer) {
         check_eq(mkfifo(path, 0600), 0);
         snprintf(command, sizeof(command), "sleep 0.05; cat %s", path);
         file = popen(command, "re");
-        check_ok(confab_open(&endpoint, address, NULL, after_ms(5000)));
-        check_eq(send_text(endpoint, "to cat\n"), 7);
+        check_ok(confab_open(&endpoint, address, NULL, soon()));
+        send_text(endpoint, "to cat\n");
         confab_close(endpoint);
         check(fgets(text, sizeof(text), file) != NULL);
         check_str(text, "to cat\n");
@@ -191,8 +157,7 @@ TEST(foreign_reader_and_writer) {
         snprintf(command, sizeof(command), "echo from echo >%s", path);
         file = popen(command, "re");
         check_ok(confab_open(&endpoint, name_fifo("fifo", "?direction=receive"), NULL, CONFAB_NOW));
-        check_eq(receive_text(endpoint, text, sizeof(text), after_ms(5000)), 1);
-        check_str(text, "from echo\n");
+        receive_text(endpoint, "from echo\n");
         check_eq(pclose(file), 0);
         confab_close(endpoint);
         /* Nobody of us made it. */
@@ -249,7 +214,7 @@ TEST(other_kinds_are_refused) {
                 if (i == 3)
                         snprintf(address, sizeof(address), "fifo:///dev/null");
                 check_eq(confab_listen(&endpoint, address, NULL, CONFAB_NOW), -EEXIST);
-                check(strstr(explained(), words[i]) != NULL);
+                check_says(words[i]);
                 check_eq(confab_open(&endpoint, address, NULL, CONFAB_NOW), -EEXIST);
                 check_eq(confab_remove(address), -EEXIST);
         }
@@ -315,7 +280,7 @@ TEST(stranger_may_not_plant_one) {
         check_eq(mkfifo(path, 0600), 0);
         check_eq(chown(path, 1234, 1234), 0);
         check_eq(confab_listen(&receiver, address, NULL, CONFAB_NOW), -EACCES);
-        check(strstr(explained(), "1234") != NULL);
+        check_says("1234");
         /* To open what another user listens on is what it is there for. */
         writer = open(path, O_RDWR | O_CLOEXEC);
         check_ok(confab_open(&receiver, address, NULL, CONFAB_NOW));
@@ -342,8 +307,8 @@ TEST(no_permission_says_who_and_what) {
                 check_eq(setgid(65534), 0);
                 check_eq(setuid(65534), 0);
                 check_eq(confab_open(&endpoint, address, NULL, CONFAB_NOW), -EACCES);
-                check(strstr(explained(), "65534") != NULL);
-                check(strstr(explained(), folder) != NULL);
+                check_says("65534");
+                check_says(folder);
                 _exit(0);
         }
         check_eq(waitpid(pid, &status, 0), pid);
@@ -360,7 +325,7 @@ TEST(capacity_set_seen_and_refused) {
         check_eq(properties.capacity, 262144);
         confab_close(receiver);
         check(confab_listen(&receiver, name_fifo("fifo", "?capacity=3000000000"), NULL, CONFAB_NOW) < 0);
-        check(strstr(explained(), "capacity=3000000000") != NULL);
+        check_says("capacity=3000000000");
         check_eq(access(path, F_OK), -1);
         check_ok(confab_properties(&properties, name_fifo("fifo", "?capacity=70000")));
         check_eq(properties.capacity, 131072);
@@ -375,13 +340,13 @@ TEST(full_waits_and_reader_gone_is_an_error) {
         check_ok(confab_listen(&receiver, name_fifo("fifo", ""), NULL, CONFAB_NOW));
         check_ok(confab_open(&sender, address, NULL, CONFAB_NOW));
         check_eq(confab_send(sender, &message, CONFAB_NOW), sizeof(block));
-        check_eq(send_text(sender, ""), 0);
+        send_text(sender, "");
         check_eq(confab_send(sender, &message, CONFAB_NOW), -EAGAIN);
         check_eq(confab_send(sender, &message, after_ms(20)), -ETIMEDOUT);
-        check_eq(receive_text(receiver, text, sizeof(text), CONFAB_NOW), 1);
-        check_eq(send_text(sender, "room"), 4);
+        check_eq(try_receive(receiver, text, sizeof(text), CONFAB_NOW), 1);
+        send_text(sender, "room");
         confab_close(receiver);
-        check_eq(send_text(sender, "nobody"), -EPIPE);
+        check_eq(try_send(sender, "nobody", soon()), -EPIPE);
         confab_close(sender);
 }
 
@@ -396,14 +361,14 @@ TEST(two_processes_a_killed_sender) {
         if (pid == 0) {
                 confab_endpoint *sender;
 
-                check_ok(confab_open(&sender, address, NULL, after_ms(2000)));
+                check_ok(confab_open(&sender, address, NULL, soon()));
                 for (;;)
                         send_text(sender, "x");
         }
-        check_eq(receive_text(receiver, text, sizeof(text), after_ms(5000)), 1);
+        check_eq(try_receive(receiver, text, sizeof(text), soon()), 1);
         kill(pid, SIGKILL);
         check_eq(waitpid(pid, &status, 0), pid);
-        while ((r = receive_text(receiver, text, sizeof(text), after_ms(5000))) == 1)
+        while ((r = try_receive(receiver, text, sizeof(text), soon())) == 1)
                 ;
         check_eq(r, 0);
         confab_close(receiver);

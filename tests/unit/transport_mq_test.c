@@ -2,6 +2,7 @@
 /* Copyright (c) The confab authors */
 /* mq://, against the kernel's own calls: what it refuses, creates, keeps in order, removes, and says about limits. */
 #include "base/cleanup.h"
+#include "conversation.h"
 #include "harness.h"
 
 #include <confab/endpoint.h>
@@ -11,7 +12,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -36,31 +36,7 @@ static const char *address_of(const char *suffix, const char *keys) {
         return address;
 }
 
-static void check_explained(const char *part) {
-        char text[1024];
-
-        confab_explain(text, sizeof(text));
-        if (!strstr(text, part)) {
-                fprintf(stderr, "no \"%s\" in: %s\n", part, text);
-                check(!"the sentence says so");
-        }
-}
-
-static confab_endpoint *listening(const char *address) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_listen(&endpoint, address, NULL, CONFAB_NOW));
-        return endpoint;
-}
-
-static confab_endpoint *opened(const char *address) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_open(&endpoint, address, NULL, CONFAB_NOW));
-        return endpoint;
-}
-
-static void send_text(confab_endpoint *to, const char *text, unsigned priority) {
+static void send_at(confab_endpoint *to, const char *text, unsigned priority) {
         struct confab_message message = confab_message_of(text, strlen(text));
 
         message.priority = priority;
@@ -91,29 +67,29 @@ TEST(names_are_refused_with_their_position) {
 
         for (size_t i = 0; i < CFB_ARRAY_LEN(wrong); i++) {
                 check_eq(confab_listen(&endpoint, wrong[i].address, NULL, CONFAB_NOW), -EINVAL);
-                check_explained(wrong[i].says);
+                check_says(wrong[i].says);
                 check_eq(confab_remove(wrong[i].address), -EINVAL);
         }
         memset(longest + 6, 'x', 255);
         memset(longer + 6, 'x', 256);
         check_eq(confab_listen(&endpoint, longer, NULL, CONFAB_NOW), -EINVAL);
-        check_explained("(position 262)");
-        endpoint = listening(longest);
+        check_says("(position 262)");
+        endpoint = listen_on(longest);
         confab_close(endpoint);
         check_eq(confab_open(&endpoint, longest, NULL, CONFAB_NOW), -ENOENT);
 }
 
 TEST(higher_priorities_come_first_and_equal_ones_in_order) {
-        confab_endpoint *receiver = listening(address_of("priority", "")),
-                        *sender = opened(address_of("priority", ""));
+        confab_endpoint *receiver = listen_on(address_of("priority", "")),
+                        *sender = open_to(address_of("priority", ""));
         struct confab_message message = confab_message_of("x", 1);
         struct confab_properties properties = {.size = sizeof(properties)};
 
-        send_text(sender, "low", 0);
-        send_text(sender, "high", 32767);
-        send_text(sender, "first", 7);
-        send_text(sender, "second", 7);
-        send_text(sender, "", 1);
+        send_at(sender, "low", 0);
+        send_at(sender, "high", 32767);
+        send_at(sender, "first", 7);
+        send_at(sender, "second", 7);
+        send_at(sender, "", 1);
         expect_text(receiver, "high", 32767);
         expect_text(receiver, "first", 7);
         expect_text(receiver, "second", 7);
@@ -132,8 +108,8 @@ TEST(higher_priorities_come_first_and_equal_ones_in_order) {
 }
 
 TEST(parts_are_gathered_into_one_message) {
-        confab_endpoint *receiver = listening(address_of("parts", "")),
-                        *sender = opened(address_of("parts", ""));
+        confab_endpoint *receiver = listen_on(address_of("parts", "")),
+                        *sender = open_to(address_of("parts", ""));
         const struct iovec parts[] = {{(void *)"one ", 4}, {NULL, 0}, {(void *)"message", 7}};
         struct confab_message message = confab_message_of(NULL, 0);
 
@@ -147,7 +123,7 @@ TEST(parts_are_gathered_into_one_message) {
 
 TEST(full_and_empty_queues_wait_until_the_deadline) {
         const char *address = address_of("full", "?capacity=2&message-size=16");
-        confab_endpoint *receiver = listening(address), *sender = opened(address);
+        confab_endpoint *receiver = listen_on(address), *sender = open_to(address);
         struct confab_message message = confab_message_of("0123456789abcdef", 16);
         struct confab_properties properties = {.size = sizeof(properties)};
         struct pollfd pollfd;
@@ -178,20 +154,20 @@ TEST(full_and_empty_queues_wait_until_the_deadline) {
 
 TEST(too_large_is_refused_with_the_figures) {
         const char *address = address_of("large", "?capacity=2&message-size=100");
-        confab_endpoint *receiver = listening(address), *sender = opened(address), *small;
+        confab_endpoint *receiver = listen_on(address), *sender = open_to(address), *small;
         char bytes[101] = {0};
         struct confab_message message = confab_message_of(bytes, 101);
 
         check_eq(confab_send(sender, &message, CONFAB_NOW), -EMSGSIZE);
-        check_explained("101 bytes");
-        check_explained("at most 100");
+        check_says("101 bytes");
+        check_says("at most 100");
         check_eq(confab_receive(receiver, &message, NULL, CONFAB_NOW), -EAGAIN);
         message = confab_message_of(bytes, 100);
         check_eq(confab_send(sender, &message, CONFAB_NOW), 100);
 
-        small = opened(address_of("large", "?direction=receive&max=99"));
+        small = open_to(address_of("large", "?direction=receive&max=99"));
         check_eq(confab_receive(small, &message, NULL, CONFAB_NOW), -EMSGSIZE);
-        check_explained("at most 99");
+        check_says("at most 99");
         check_eq(confab_receive(small, &message, NULL, CONFAB_NOW), -EAGAIN);
         confab_close(small);
         confab_close(sender);
@@ -199,11 +175,11 @@ TEST(too_large_is_refused_with_the_figures) {
 }
 
 TEST(a_queue_is_not_inherited_by_number) {
-        confab_endpoint *receiver = listening(address_of("inherit", ""));
+        confab_endpoint *receiver = listen_on(address_of("inherit", ""));
         char address[64];
 
         check_eq(confab_inherit(receiver, address, sizeof(address)), -EOPNOTSUPP);
-        check_explained("by its name");
+        check_says("by its name");
         confab_close(receiver);
 }
 
@@ -223,7 +199,7 @@ static void *wait_for_message(void *data) {
 }
 
 TEST(interrupt_and_close_end_a_wait) {
-        struct waiting waiting = {.endpoint = listening(address_of("interrupt", "")), .result = 0};
+        struct waiting waiting = {.endpoint = listen_on(address_of("interrupt", "")), .result = 0};
         pthread_t thread;
 
         check_eq(pthread_create(&thread, NULL, wait_for_message, &waiting), 0);
@@ -250,7 +226,7 @@ TEST(the_mode_is_the_one_asked_for_whatever_the_umask) {
 
                         umask(masks[i]);
                         snprintf(keys, sizeof(keys), "?mode=%04o", modes[j]);
-                        receiver = listening(address_of("mode", keys));
+                        receiver = listen_on(address_of("mode", keys));
                         check_ok(confab_descriptor(receiver, CONFAB_RECEIVE, &pollfd));
                         check_eq(fstat(pollfd.fd, &st), 0);
                         check_eq(st.st_mode & 0777, modes[j]);
@@ -268,13 +244,13 @@ TEST(an_existing_queue_is_taken_if_it_is_as_asked) {
         check(fd >= 0);
         check_eq(mq_send(fd, "kept", 4, 5), 0);
         check_eq(confab_listen(&endpoint, address_of("there", "?capacity=4"), NULL, CONFAB_NOW), -EEXIST);
-        check_explained("capacity=3, asked for was 4");
+        check_says("capacity=3, asked for was 4");
         check_eq(confab_listen(&endpoint, address_of("there", "?message-size=51"), NULL, CONFAB_NOW),
                  -EEXIST);
         check_eq(confab_listen(&endpoint, address_of("there", "?mode=0640"), NULL, CONFAB_NOW), -EEXIST);
-        check_explained("mode=0600, asked for was 0640");
+        check_says("mode=0600, asked for was 0640");
         check_eq(confab_open(&endpoint, address_of("there", "?capacity=2"), NULL, CONFAB_NOW), -EEXIST);
-        endpoint = listening(address_of("there", "?capacity=3&message-size=50&mode=0600"));
+        endpoint = listen_on(address_of("there", "?capacity=3&message-size=50&mode=0600"));
         expect_text(endpoint, "kept", 5);
         confab_close(endpoint);
         /* It was not created here, so it is not removed here. */
@@ -282,19 +258,19 @@ TEST(an_existing_queue_is_taken_if_it_is_as_asked) {
         mq_close(fd);
         check_ok(confab_remove(address_of("there", "")));
         check_eq(confab_remove(address_of("there", "")), -ENOENT);
-        check_explained("no such queue");
+        check_says("no such queue");
 }
 
 TEST(persistent_queues_stay_and_only_the_own_one_is_removed) {
-        confab_endpoint *receiver = listening(address_of("stay", "?lifetime=persistent"));
+        confab_endpoint *receiver = listen_on(address_of("stay", "?lifetime=persistent"));
         mqd_t fd;
 
         confab_close(receiver);
-        receiver = opened(address_of("stay", "?direction=receive"));
+        receiver = open_to(address_of("stay", "?direction=receive"));
         confab_close(receiver);
         check_ok(confab_remove(address_of("stay", "")));
 
-        receiver = listening(address_of("stay", ""));
+        receiver = listen_on(address_of("stay", ""));
         check_eq(mq_unlink(name_of("stay")), 0);
         fd = mq_open(name_of("stay"), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, NULL);
         check(fd >= 0);
@@ -304,7 +280,7 @@ TEST(persistent_queues_stay_and_only_the_own_one_is_removed) {
 }
 
 TEST(a_child_that_closes_its_copy_leaves_the_queue) {
-        confab_endpoint *receiver = listening(address_of("fork", ""));
+        confab_endpoint *receiver = listen_on(address_of("fork", ""));
         int status;
         pid_t pid = fork();
 
@@ -314,7 +290,7 @@ TEST(a_child_that_closes_its_copy_leaves_the_queue) {
         }
         check_eq(waitpid(pid, &status, 0), pid);
         check_eq(status, 0);
-        confab_close(opened(address_of("fork", "")));
+        confab_close(open_to(address_of("fork", "")));
         confab_close(receiver);
 }
 
@@ -322,25 +298,10 @@ TEST(a_missing_queue_says_who_makes_it) {
         confab_endpoint *endpoint = NULL;
 
         check_eq(confab_open(&endpoint, address_of("missing", ""), NULL, confab_after(MS)), -ENOENT);
-        check_explained("the side that listens creates it");
+        check_says("the side that listens creates it");
         check_eq(confab_open(&endpoint, address_of("missing", "?direction=both"), NULL, CONFAB_NOW),
                  -EOPNOTSUPP);
         check(!endpoint);
-}
-
-/* Runs @body as another user, who has no capabilities: whether it can depends on who runs the tests. */
-static void as_user(uid_t uid, void (*body)(void)) {
-        int status;
-        pid_t pid = fork();
-
-        if (pid == 0) {
-                if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-                        _exit(2);
-                body();
-                _exit(0);
-        }
-        check_eq(waitpid(pid, &status, 0), pid);
-        check_eq(status, 0);
 }
 
 static const char *denied_address, *denied_plain;
@@ -349,10 +310,10 @@ static void open_denied(void) {
         confab_endpoint *endpoint = NULL;
 
         check_eq(confab_open(&endpoint, denied_address, NULL, CONFAB_NOW), -EACCES);
-        check_explained("no permission to send to the queue");
-        check_explained("you are user 4242");
+        check_says("no permission to send to the queue");
+        check_says("you are user 4242");
         check_eq(confab_remove(denied_plain), -EACCES);
-        check_explained("no permission to remove the queue");
+        check_says("no permission to remove the queue");
 }
 
 TEST(no_permission_says_who_owns_it) {
@@ -360,13 +321,13 @@ TEST(no_permission_says_who_owns_it) {
 
         if (geteuid() != 0)
                 skip("needs root to become another user");
-        receiver = listening(address_of("denied", ""));
+        receiver = listen_on(address_of("denied", ""));
         denied_address = denied_plain = address_of("denied", "");
         as_user(4242, open_denied);
         confab_close(receiver);
 
         /* Where one direction is allowed the sentence tells owner and mode without any file system. */
-        receiver = listening(address_of("denied", "?mode=0604"));
+        receiver = listen_on(address_of("denied", "?mode=0604"));
         as_user(4242, open_denied);
         confab_close(receiver);
 }
@@ -384,8 +345,8 @@ static void listen_on_planted(void) {
         confab_endpoint *endpoint = NULL;
 
         check_eq(confab_listen(&endpoint, denied_address, NULL, CONFAB_NOW), -EPERM);
-        check_explained("belongs to user 4242");
-        check_explained("owner=4242");
+        check_says("belongs to user 4242");
+        check_says("owner=4242");
 }
 
 TEST(a_queue_planted_by_a_stranger_is_not_listened_on) {
@@ -397,7 +358,7 @@ TEST(a_queue_planted_by_a_stranger_is_not_listened_on) {
         as_user(4242, plant);
         listen_on_planted();
         as_user(4243, listen_on_planted);
-        endpoint = listening(address_of("planted", "?owner=4242"));
+        endpoint = listen_on(address_of("planted", "?owner=4242"));
         confab_close(endpoint);
         check_ok(confab_remove(address_of("planted", "")));
 }
@@ -411,23 +372,23 @@ TEST(limits_are_named_with_their_figures) {
                 /* Other queues of root's count, too: be somebody who has none. */
                 check_eq(setresuid(4244, 4244, 4244), 0);
         }
-        first = listening(address_of("limit", "?capacity=10&message-size=8192"));
+        first = listen_on(address_of("limit", "?capacity=10&message-size=8192"));
         check_eq(confab_listen(&second, address_of("limit2", "?capacity=10&message-size=8192"), NULL,
                                CONFAB_NOW),
                  -EMFILE);
-        check_explained("mq_open says EMFILE: RLIMIT_MSGQUEUE");
-        check_explained("97 KiB");
-        check_explained("needs 81 KiB");
-        check_explained("ulimit -q");
+        check_says("mq_open says EMFILE: RLIMIT_MSGQUEUE");
+        check_says("97 KiB");
+        check_says("needs 81 KiB");
+        check_says("ulimit -q");
         confab_close(first);
 
         check_eq(confab_listen(&second, address_of("limit", "?capacity=65537"), NULL, CONFAB_NOW), -EINVAL);
-        check_explained("capacity=65537: fs.mqueue.msg_max allows ");
-        check_explained("at most 65536");
+        check_says("capacity=65537: fs.mqueue.msg_max allows ");
+        check_says("at most 65536");
         check_eq(confab_listen(&second, address_of("limit", "?capacity=1&message-size=1M"), NULL, CONFAB_NOW),
                  -EINVAL);
-        check_explained("message-size=1048576: fs.mqueue.msgsize_max allows ");
-        check_explained("sysctl fs.mqueue.msgsize_max=1048576");
+        check_says("message-size=1048576: fs.mqueue.msgsize_max allows ");
+        check_says("sysctl fs.mqueue.msgsize_max=1048576");
         check(!second);
 }
 
@@ -439,15 +400,8 @@ TEST(no_descriptor_left_is_told_from_no_queue_left) {
         none = (struct rlimit){3, usual.rlim_max};
         check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
         check_eq(confab_listen(&endpoint, address_of("nofile", ""), NULL, CONFAB_NOW), -EMFILE);
-        check_explained("RLIMIT_NOFILE");
+        check_says("RLIMIT_NOFILE");
         check_eq(setrlimit(RLIMIT_NOFILE, &usual), 0); /* LeakSanitizer opens files at the end */
-}
-
-static void write_sysctl(const char *path, const char *value) {
-        CFB_CLEANUP(cfb_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-        if (fd < 0 || write(fd, value, strlen(value)) < 0)
-                skip("needs root to set the limits of a private IPC namespace");
 }
 
 /* An IPC namespace of our own, with its queues at the usual place. */
@@ -471,11 +425,11 @@ TEST(queues_are_counted_where_the_file_system_is_mounted) {
         /* Somebody who has no queues elsewhere and may not go beyond queues_max. */
         check_eq(setresuid(4245, 4245, 4245), 0);
         check_eq(setrlimit(RLIMIT_MSGQUEUE, &little), 0);
-        first = listening(address_of("mounted", "?capacity=10&message-size=8192"));
+        first = listen_on(address_of("mounted", "?capacity=10&message-size=8192"));
         check_eq(confab_listen(&second, address_of("mounted2", "?capacity=1&message-size=10"), NULL,
                                CONFAB_NOW),
                  -ENOSPC);
-        check_explained("fs.mqueue.queues_max = 1 queues, 1 exist");
+        check_says("fs.mqueue.queues_max = 1 queues, 1 exist");
         confab_close(first);
 }
 
@@ -486,15 +440,15 @@ TEST(usage_is_counted_in_bytes_for_the_user) {
         private_queues();
         check_eq(setresuid(4246, 4246, 4246), 0);
         check_eq(setrlimit(RLIMIT_MSGQUEUE, &little), 0);
-        first = listening(address_of("mounted", "?capacity=10&message-size=8192"));
+        first = listen_on(address_of("mounted", "?capacity=10&message-size=8192"));
         check_eq(confab_listen(&second, address_of("mounted2", "?capacity=10&message-size=8192"), NULL,
                                CONFAB_NOW),
                  -EMFILE);
-        check_explained("80 KiB of 97 KiB used by 1 queues of user 4246; this one");
+        check_says("80 KiB of 97 KiB used by 1 queues of user 4246; this one");
         check_eq(mq_unlink(name_of("mounted")), 0);
         check_eq(confab_listen(&second, address_of("mounted2", "?capacity=10&message-size=8192"), NULL,
                                CONFAB_NOW),
                  -EMFILE);
-        check_explained("0 KiB of 97 KiB used by 0 queues of user 4246, the rest by some");
+        check_says("0 KiB of 97 KiB used by 0 queues of user 4246, the rest by some");
         confab_close(first);
 }

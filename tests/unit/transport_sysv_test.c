@@ -2,6 +2,7 @@
 /* Copyright (c) The confab authors */
 /* sysv://, against the kernel's own calls: types and filters, waits without a descriptor and how they end, limits, removal. */
 #include "base/cleanup.h"
+#include "conversation.h"
 #include "harness.h"
 
 #include <confab/endpoint.h>
@@ -13,7 +14,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -40,16 +40,6 @@ static const char *address_with(const char *keys) {
 
         snprintf(address, sizeof(address), "sysv://0x%x%s", (unsigned)test_key(), keys);
         return address;
-}
-
-static void check_explained(const char *part) {
-        char text[1024];
-
-        confab_explain(text, sizeof(text));
-        if (!strstr(text, part)) {
-                fprintf(stderr, "no \"%s\" in: %s\n", part, text);
-                check(!"the sentence says so");
-        }
 }
 
 static confab_endpoint *listening(const char *keys) {
@@ -92,33 +82,9 @@ static int64_t receive_type(confab_endpoint *from, int64_t wanted, int64_t deadl
         return type;
 }
 
-static void write_sysctl(const char *name, const char *value) {
-        char path[100];
-        CFB_CLEANUP(cfb_closep) int fd = -1;
-
-        snprintf(path, sizeof(path), "/proc/sys/kernel/%s", name);
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || write(fd, value, strlen(value)) < 0)
-                skip("needs root to set the limits of a private IPC namespace");
-}
-
 static void private_namespace(void) {
         if (unshare(CLONE_NEWIPC) < 0)
                 skip("needs root to make a private IPC namespace");
-}
-
-static void as_user(uid_t uid, void (*body)(void)) {
-        int status;
-        pid_t pid = fork();
-
-        if (pid == 0) {
-                if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-                        _exit(2);
-                body();
-                _exit(0);
-        }
-        check_eq(waitpid(pid, &status, 0), pid);
-        check_eq(status, 0);
 }
 
 TEST(keys_are_refused_with_their_position) {
@@ -141,7 +107,7 @@ TEST(keys_are_refused_with_their_position) {
 
         for (size_t i = 0; i < CFB_ARRAY_LEN(wrong); i++) {
                 check_eq(confab_listen(&endpoint, wrong[i].address, NULL, CONFAB_NOW), -EINVAL);
-                check_explained(wrong[i].says);
+                check_says(wrong[i].says);
                 check_eq(confab_remove(wrong[i].address), -EINVAL);
         }
 }
@@ -179,7 +145,7 @@ TEST(keys_are_numbers_and_what_ftok_makes_of_paths) {
         check_key(address, ftok("odd:7", 1));
         snprintf(address, sizeof(address), "sysv://%s/none", folder);
         check_eq(confab_remove(address), -ENOENT);
-        check_explained("make it with touch");
+        check_says("make it with touch");
 }
 
 /* The same messages in a queue of the kernel's own, received with the same filter: the same answers. */
@@ -273,8 +239,8 @@ TEST(full_and_empty_queues_wait_until_the_deadline) {
         check_eq(confab_send(sender, &message, CONFAB_NOW), 100);
         message = confab_message_of(bytes, 101);
         check_eq(confab_send(sender, &message, CONFAB_FOREVER), -EMSGSIZE);
-        check_explained("101 bytes");
-        check_explained("allows 100");
+        check_says("101 bytes");
+        check_says("allows 100");
         confab_close(sender);
         confab_close(receiver);
 }
@@ -623,7 +589,7 @@ TEST(a_ticking_descriptor_rests_only_while_the_queue_is_empty) {
         struct pollfd pollfd;
 
         check_eq(confab_descriptor(plain, CONFAB_RECEIVE, &pollfd), -EOPNOTSUPP);
-        check_explained("poll=MS");
+        check_says("poll=MS");
         check_eq(confab_descriptor(receiver, CONFAB_SEND, &pollfd), -EOPNOTSUPP);
         check_ok(confab_descriptor(receiver, CONFAB_RECEIVE, &pollfd));
         for (int round = 0; round < 3; round++) {
@@ -672,8 +638,8 @@ TEST(a_larger_message_than_the_buffer_is_received_whole) {
         private_namespace();
         receiver = listening("");
         modest = opened("?direction=receive&max=9000");
-        write_sysctl("msgmax", "400000");
-        write_sysctl("msgmnb", "1000000");
+        write_sysctl("/proc/sys/kernel/msgmax", "400000");
+        write_sysctl("/proc/sys/kernel/msgmnb", "1000000");
         sender = opened("?capacity=1000000");
         for (size_t i = 0; i < sizeof(bytes); i++)
                 bytes[i] = (char)('a' + i * 7 % 23);
@@ -681,7 +647,7 @@ TEST(a_larger_message_than_the_buffer_is_received_whole) {
         message.type = 9;
         check_eq(confab_send(sender, &message, CONFAB_NOW), sizeof(bytes));
         check_eq(receive_type(modest, 0, CONFAB_NOW, NULL), -EMSGSIZE);
-        check_explained("at most 9000");
+        check_says("at most 9000");
         check_eq(receive_type(modest, 0, CONFAB_FOREVER, NULL), -EMSGSIZE); /* it is still there */
         check_eq(receive_type(receiver, 0, CONFAB_NOW, text), 9);
         check_mem(text, bytes, sizeof(bytes));
@@ -695,11 +661,11 @@ TEST(a_larger_message_than_the_buffer_is_received_whole) {
         check_eq(task.result, 8);
 
         /* A sender that was opened before finds the new limit, too, and loses it when it is lowered. */
-        write_sysctl("msgmax", "1000");
+        write_sysctl("/proc/sys/kernel/msgmax", "1000");
         check_eq(confab_send(sender, &message, CONFAB_NOW), -EMSGSIZE);
-        check_explained("300000 bytes, kernel.msgmax allows 1000");
-        check_explained("sysctl kernel.msgmax=300000");
-        write_sysctl("msgmax", "400000");
+        check_says("300000 bytes, kernel.msgmax allows 1000");
+        check_says("sysctl kernel.msgmax=300000");
+        write_sysctl("/proc/sys/kernel/msgmax", "400000");
         check_eq(confab_send(sender, &message, CONFAB_NOW), sizeof(bytes));
         confab_close(sender);
         confab_close(modest);
@@ -712,12 +678,12 @@ TEST(the_buffer_of_a_sender_grows_with_msgmax) {
         struct confab_message message = confab_message_of(bytes, sizeof(bytes));
 
         private_namespace();
-        write_sysctl("msgmax", "1000");
+        write_sysctl("/proc/sys/kernel/msgmax", "1000");
         receiver = listening("");
         sender = opened("");
         check_eq(confab_send(sender, &message, CONFAB_NOW), -EMSGSIZE);
-        write_sysctl("msgmax", "200000");
-        write_sysctl("msgmnb", "200000");
+        write_sysctl("/proc/sys/kernel/msgmax", "200000");
+        write_sysctl("/proc/sys/kernel/msgmnb", "200000");
         confab_close(opened("?capacity=200000"));
         check_eq(confab_send(sender, &message, CONFAB_NOW), sizeof(bytes));
         check_eq(receive_type(receiver, 0, CONFAB_NOW, NULL), 1);
@@ -732,15 +698,15 @@ TEST(limits_are_named_with_their_figures) {
         private_namespace();
         receiver = listening("");
         check_eq(confab_open(&endpoint, address_with("?capacity=1M"), NULL, CONFAB_NOW), -EPERM);
-        check_explained("capacity=1048576: kernel.msgmnb allows 16384 bytes without CAP_SYS_RESOURCE");
-        check_explained("sysctl kernel.msgmnb=1048576");
+        check_says("capacity=1048576: kernel.msgmnb allows 16384 bytes without CAP_SYS_RESOURCE");
+        check_says("sysctl kernel.msgmnb=1048576");
         endpoint = opened("?capacity=2000");
         check_ok(confab_endpoint_properties(&properties, endpoint));
         check_eq(properties.capacity, 2000);
         endpoint = confab_close(endpoint);
-        write_sysctl("msgmni", "1");
+        write_sysctl("/proc/sys/kernel/msgmni", "1");
         check_eq(confab_listen(&endpoint, "sysv://77", NULL, CONFAB_NOW), -ENOSPC);
-        check_explained("kernel.msgmni = 1 queues, 1 exist");
+        check_says("kernel.msgmni = 1 queues, 1 exist");
         confab_close(receiver);
 }
 
@@ -758,9 +724,9 @@ TEST(a_queue_that_is_removed_says_so) {
         check_eq(forever.result, -EIDRM);
         check_eq(napping.result, -EIDRM);
         check_eq(send_typed(sender, "x", 1, CONFAB_NOW), -EIDRM);
-        check_explained("removed while in use");
+        check_says("removed while in use");
         check_eq(confab_remove(address_with("")), -ENOENT);
-        check_explained("no queue has the key 0x");
+        check_says("no queue has the key 0x");
         confab_close(napping.endpoint);
         confab_close(sender);
 
@@ -781,7 +747,7 @@ TEST(persistent_queues_stay_and_those_of_others_do) {
         confab_close(receiver); /* it was there before */
         check_ok(confab_remove(address_with("")));
         check_eq(confab_open(&receiver, address_with(""), NULL, CONFAB_NOW), -ENOENT);
-        check_explained("the side that listens creates it");
+        check_says("the side that listens creates it");
 }
 
 TEST(the_mode_is_the_one_asked_for_whatever_the_umask) {
@@ -801,7 +767,7 @@ TEST(the_mode_is_the_one_asked_for_whatever_the_umask) {
                         check_eq(confab_listen(&(confab_endpoint *){NULL}, address_with("?mode=0444"), NULL,
                                                CONFAB_NOW),
                                  -EEXIST);
-                        check_explained("asked for was 0444");
+                        check_says("asked for was 0444");
                         confab_close(receiver);
                 }
         umask(022);
@@ -811,10 +777,10 @@ static void denied(void) {
         confab_endpoint *endpoint = NULL;
 
         check_eq(confab_open(&endpoint, address_with(""), NULL, CONFAB_NOW), -EACCES);
-        check_explained("no permission to send to the queue: its owner is user 0 and its mode 0600, you are "
-                        "user 4242");
+        check_says("no permission to send to the queue: its owner is user 0 and its mode 0600, you are "
+                   "user 4242");
         check_eq(confab_remove(address_with("")), -EPERM);
-        check_explained("no permission to remove the queue");
+        check_says("no permission to remove the queue");
 }
 
 static void sends_only(void) {
@@ -831,7 +797,7 @@ static void changes_nothing(void) {
         confab_endpoint *endpoint = NULL;
 
         check_eq(confab_open(&endpoint, address_with("?capacity=5"), NULL, CONFAB_NOW), -EPERM);
-        check_explained("no permission to change the queue");
+        check_says("no permission to change the queue");
 }
 
 static void plant(void) {
@@ -843,8 +809,8 @@ static void listen_on_planted(void) {
         confab_endpoint *endpoint = NULL;
 
         check_eq(confab_listen(&endpoint, address_with(""), NULL, CONFAB_NOW), -EPERM);
-        check_explained("belongs to user 4242");
-        check_explained("owner=4242");
+        check_says("belongs to user 4242");
+        check_says("owner=4242");
 }
 
 TEST(no_permission_says_who_owns_it) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /* tcp://: what the conformance suite does not see - addresses, names, ports, connecting, resets, inherited options. */
+#include "conversation.h"
 #include "core/transport.h"
 #include "harness.h"
 
@@ -20,61 +21,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static int64_t soon(void) {
-        return confab_after(INT64_C(5000000000));
-}
-
-static void check_says(const char *words) {
-        char text[512];
-
-        confab_explain(text, sizeof(text));
-        if (!strstr(text, words))
-                check_str(text, words); /* shows both */
-}
-
-static confab_endpoint *listen_on(const char *address) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_listen(&endpoint, address, NULL, soon()));
-        return endpoint;
-}
-
-static confab_endpoint *open_to(const char *address) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_open(&endpoint, address, NULL, soon()));
-        return endpoint;
-}
-
-static confab_endpoint *accept_of(confab_endpoint *listener) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_accept(&endpoint, listener, soon()));
-        return endpoint;
-}
-
-static void send_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(text, strlen(text));
-
-        check_eq(confab_send(endpoint, &message, soon()), strlen(text));
-}
-
-static void receive_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(NULL, 0);
-
-        check_eq(check_ok(confab_receive(endpoint, &message, NULL, soon())), 1);
-        check_eq(message.data_len, strlen(text));
-        check_mem(message.data, text, strlen(text));
-        confab_release(endpoint, &message);
-}
-
-static unsigned port_of(const confab_endpoint *endpoint) {
-        const char *colon = strrchr(confab_address(endpoint), ':');
-
-        check(colon);
-        return (unsigned)strtoul(colon + 1, NULL, 10);
-}
 
 static int get_option(const confab_endpoint *endpoint, int level, int name) {
         int value = 0;

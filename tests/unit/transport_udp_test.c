@@ -1,66 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /* udp://: what the conformance suite does not see - answers from the right address, batches, refusals, sizes. */
-#include "core/transport.h"
+#include "conversation.h"
 #include "harness.h"
 
-#include <arpa/inet.h>
 #include <confab/confab.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-static int64_t soon(void) {
-        return confab_after(INT64_C(5000000000));
-}
-
-static void check_says(const char *words) {
-        char text[512];
-
-        confab_explain(text, sizeof(text));
-        if (!strstr(text, words))
-                check_str(text, words); /* shows both */
-}
-
-static confab_endpoint *listen_on(const char *address) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_listen(&endpoint, address, NULL, soon()));
-        return endpoint;
-}
-
-static confab_endpoint *open_to(const char *address) {
-        confab_endpoint *endpoint = NULL;
-
-        check_ok(confab_open(&endpoint, address, NULL, soon()));
-        return endpoint;
-}
-
-static void send_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(text, strlen(text));
-
-        check_eq(check_ok(confab_send(endpoint, &message, soon())), strlen(text));
-}
-
-static void receive_text(confab_endpoint *endpoint, const char *text) {
-        struct confab_message message = confab_message_of(NULL, 0);
-
-        check_eq(check_ok(confab_receive(endpoint, &message, NULL, soon())), 1);
-        check_eq(message.data_len, strlen(text));
-        check_mem(message.data, text, strlen(text));
-        confab_release(endpoint, &message);
-}
-
-static unsigned port_of(const confab_endpoint *endpoint) {
-        const char *colon = strrchr(confab_address(endpoint), ':');
-
-        check(colon);
-        return (unsigned)strtoul(colon + 1, NULL, 10);
-}
 
 /* A question to @to, answered by whoever listens there; the asker is connected and takes an answer from @to alone. */
 static void ask(confab_endpoint *listener, const char *to, const char *from_prefix) {
