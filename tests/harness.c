@@ -41,9 +41,6 @@ enum { EXIT_SKIP = 77, NAMES_CAP = 16384, REASON_CAP = 480, SETTLE_MS = 2000 };
 /* From the library, where the test links it. */
 #pragma weak confab_explain
 size_t confab_explain(char *text, size_t text_cap);
-/* Wake descriptors live as long as the process: not a leak (base/wake.c). */
-#pragma weak cfb_wake_is_ours
-int cfb_wake_is_ours(int descriptor);
 
 /* What a test tells its worker; in shared memory, so that it survives the test's death and reaches it from forked children. */
 struct verdict {
@@ -266,8 +263,6 @@ static void names_of_descriptors(struct names *names) {
                 if (n < 0)
                         continue;
                 target[n] = '\0';
-                if (cfb_wake_is_ours && cfb_wake_is_ours(fd))
-                        continue;
                 /* a test may put something else in a standard stream's place */
                 if (fd <= STDERR_FILENO)
                         snprintf(name, sizeof(name), "%d", fd);

@@ -35,16 +35,9 @@
 enum { MEMBARRIER_PRIVATE = 1 << 3, MEMBARRIER_REGISTER_PRIVATE = 1 << 4 };
 
 bool cfb_fence_in_sides;
-uint32_t cfb_generation = 1;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void after_fork_child(void) {
-        if (++cfb_generation == 0)
-                cfb_generation = 1;
-}
-
 static void prepare(void) {
-        pthread_atfork(NULL, NULL, after_fork_child);
         if (syscall(SYS_membarrier, MEMBARRIER_REGISTER_PRIVATE, 0, 0) < 0)
                 cfb_fence_in_sides = true;
 }
@@ -124,8 +117,6 @@ static confab_endpoint *endpoint_new(const struct cfb_transport *transport) {
         endpoint->transport = transport;
         endpoint->fds[CFB_RECEIVING] = endpoint->fds[CFB_SENDING] = -1;
         endpoint->owns_fds = true;
-        atomic_init(&endpoint->waiter[CFB_RECEIVING], -1);
-        atomic_init(&endpoint->waiter[CFB_SENDING], -1);
         return endpoint;
 }
 
@@ -381,7 +372,7 @@ int confab_inherit(confab_endpoint *endpoint, char *address, size_t address_cap)
 
 static void wake_waiters(confab_endpoint *endpoint) {
         for (int side = 0; side < 2; side++)
-                cfb_wake(atomic_load(&endpoint->waiter[side])); /* [W1] */
+                cfb_wake_waiter(&endpoint->waiter[side]); /* [W1] */
         if (endpoint->transport->interrupt)
                 endpoint->transport->interrupt(endpoint);
 }

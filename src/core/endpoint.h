@@ -4,6 +4,7 @@
 #define CFB_CORE_ENDPOINT_H
 /* The endpoint as the core and the transports see it. */
 #include "base/error.h"
+#include "base/wake.h"
 #include "core/address.h"
 #include "core/buffer.h"
 
@@ -38,7 +39,7 @@ struct confab_endpoint {
         char *name;                 /* confab_address: what it got, where that differs from address.text */
         /* Waiting: [W1] a waiter publishes its wake descriptor, then looks at interrupts and closing (both seq_cst);
          * confab_interrupt and close write those first, then read the waiter. */
-        _Atomic int waiter[2];
+        cfb_waiter waiter[2];
         _Atomic uint32_t interrupts;
         uint32_t interrupts_seen[2];
         _Atomic bool closing;
@@ -69,8 +70,6 @@ int cfb_wait_ended(struct confab_endpoint *endpoint, uint32_t direction);
 
 /* [B1] A call of @side begins: -ECANCELED if the endpoint is being closed. Ends with cfb_leave. */
 extern bool cfb_fence_in_sides;
-/* From 1, one more in each forked child: calls that were under way in the parent's other threads do not exist there. */
-extern uint32_t cfb_generation;
 int cfb_closed_by_another(struct confab_endpoint *endpoint, const char *call);
 
 static inline int cfb_enter(struct confab_endpoint *endpoint, int side) {

@@ -67,12 +67,17 @@ int cfb_wait_ended(confab_endpoint *endpoint, uint32_t direction) {
 
 /* poll until ready (its count) or the deadline (0), over signals; @fds[n_fds] is the wake descriptor's place. */
 static int poll_over_signals(struct confab_endpoint *endpoint, int side, struct pollfd *fds, unsigned n_fds,
-                             int wake, int64_t deadline_ns) {
+                             int64_t deadline_ns) {
         int r;
 
-        fds[n_fds] = (struct pollfd){.fd = wake, .events = POLLIN};
-        atomic_store(&endpoint->waiter[side], wake); /* [W1] */
         for (;;) {
+                /* Each time: the signal's handler may have forked, and this be the child. */
+                int wake = cfb_wake_descriptor();
+
+                if (wake < 0)
+                        return wake;
+                fds[n_fds] = (struct pollfd){.fd = wake, .events = POLLIN};
+                cfb_wake_publish(&endpoint->waiter[side], wake); /* [W1] */
                 r = ended(endpoint, side);
                 if (r < 0)
                         break;
@@ -88,21 +93,18 @@ static int poll_over_signals(struct confab_endpoint *endpoint, int side, struct 
                 cfb_wake_drain(
                         wake); /* by ended's reasons, or by a late one meant for this thread's wait before */
         }
-        atomic_store(&endpoint->waiter[side], -1); /* [W1] */
+        cfb_wake_publish(&endpoint->waiter[side], -1); /* [W1] */
         return r;
 }
 
 int cfb_wait_descriptor(confab_endpoint *endpoint, uint32_t direction, int fd, short events,
                         int64_t deadline_ns) {
         struct pollfd fds[2] = {{.fd = fd, .events = events}};
-        int side = side_of(direction), wake, r;
+        int side = side_of(direction), r;
 
         if (deadline_ns <= CONFAB_NOW)
                 return -EAGAIN;
-        wake = cfb_wake_descriptor();
-        if (wake < 0)
-                return wake;
-        r = poll_over_signals(endpoint, side, fds, 1, wake, deadline_ns);
+        r = poll_over_signals(endpoint, side, fds, 1, deadline_ns);
         if (r == 0)
                 return too_late(endpoint, side);
         return r < 0 ? r : 0;
@@ -110,20 +112,17 @@ int cfb_wait_descriptor(confab_endpoint *endpoint, uint32_t direction, int fd, s
 
 int cfb_wait_nap(confab_endpoint *endpoint, uint32_t direction, int64_t nap_ns, int64_t deadline_ns) {
         struct pollfd fds[1];
-        int side = side_of(direction), wake, r;
+        int side = side_of(direction), r;
         int64_t until_ns;
 
         if (deadline_ns <= CONFAB_NOW)
                 return -EAGAIN;
         if (confab_now() >= deadline_ns)
                 return too_late(endpoint, side);
-        wake = cfb_wake_descriptor();
-        if (wake < 0)
-                return wake;
         until_ns = confab_after(nap_ns);
         if (until_ns > deadline_ns)
                 until_ns = deadline_ns;
-        r = poll_over_signals(endpoint, side, fds, 0, wake, until_ns);
+        r = poll_over_signals(endpoint, side, fds, 0, until_ns);
         return r < 0 ? r : 0;
 }
 
@@ -256,11 +255,23 @@ static int collect(struct confab_interest *interests, unsigned n_interests, cons
         return n_ready;
 }
 
-static void publish_waiter(const struct confab_interest *interests, unsigned n_interests, int wake) {
+static void publish(const struct confab_interest *interests, unsigned n_interests, int wake) {
         for (unsigned i = 0; i < n_interests; i++)
                 for (int side = 0; side < 2; side++)
                         if (interests[i].direction & (side == CFB_SENDING ? CONFAB_SEND : CONFAB_RECEIVE))
-                                atomic_store(&interests[i].endpoint->waiter[side], wake); /* [W1] */
+                                cfb_wake_publish(&interests[i].endpoint->waiter[side], wake); /* [W1] */
+}
+
+/* Also after each signal: its handler may have forked, and this be the child, which has another wake descriptor. */
+static int publish_waiter(const struct confab_interest *interests, unsigned n_interests,
+                          struct pollfd *last) {
+        int wake = cfb_wake_descriptor();
+
+        if (wake < 0 || (last->fd == wake && last->events))
+                return wake;
+        *last = (struct pollfd){.fd = wake, .events = POLLIN};
+        publish(interests, n_interests, wake);
+        return 0;
 }
 
 static int any_ended(const struct confab_interest *interests, unsigned n_interests) {
@@ -276,8 +287,9 @@ static int any_ended(const struct confab_interest *interests, unsigned n_interes
 }
 
 static int wait_several(struct confab_interest *interests, unsigned n_interests, struct pollfd *fds,
-                        unsigned n_fds, int wake, int64_t deadline_ns) {
+                        unsigned n_fds, int64_t deadline_ns) {
         int64_t nap_ns = NAP_FIRST_NS;
+        int r;
 
         for (;;) {
                 bool naps = false;
@@ -288,15 +300,19 @@ static int wait_several(struct confab_interest *interests, unsigned n_interests,
                         until_ns = CONFAB_NOW; /* only see what else is ready */
                 else if (naps && confab_after(nap_ns) < deadline_ns)
                         until_ns = confab_after(nap_ns);
-                if (until_ns != CONFAB_NOW && (n = any_ended(interests, n_interests)) < 0)
-                        return n;
+                if (until_ns != CONFAB_NOW && (r = any_ended(interests, n_interests)) < 0)
+                        return r;
                 n = cfb_poll(fds, n_fds + 1, until_ns);
-                if (n == -EINTR)
+                if (n == -EINTR) {
+                        r = publish_waiter(interests, n_interests, &fds[n_fds]); /* of a handler's fork */
+                        if (r < 0)
+                                return r;
                         continue;
+                }
                 if (n < 0)
                         return cfb_failed(n, "ppoll", confab_address(interests[0].endpoint));
                 if (fds[n_fds].revents)
-                        cfb_wake_drain(wake);
+                        cfb_wake_drain(fds[n_fds].fd);
                 n_ready = collect(interests, n_interests, fds);
                 if (n_ready)
                         return n_ready;
@@ -337,17 +353,16 @@ static int enter_sides(const struct confab_interest *interests, unsigned n_inter
 int confab_wait(struct confab_interest *interests, unsigned n_interests, int64_t deadline_ns) {
         CFB_UNCANCELLED;
         struct pollfd few[2 * FEW + 1], *fds = few;
-        int wake, r;
+        int r;
 
         if (!interests || !n_interests)
                 return cfb_failed(-EINVAL, "wait", "no endpoints");
         for (unsigned i = 0; i < n_interests; i++)
+                interests[i].ready = 0; /* also where it fails: nobody acts on an answer of the last time */
+        for (unsigned i = 0; i < n_interests; i++)
                 if (!interests[i].endpoint || !interests[i].direction ||
                     (interests[i].direction & ~CONFAB_BOTH))
                         return cfb_failed(-EINVAL, "wait", "an interest without an endpoint or a direction");
-        wake = cfb_wake_descriptor();
-        if (wake < 0)
-                return wake;
         if (n_interests > FEW) {
                 fds = cfb_allocate((2 * (size_t)n_interests + 1) * sizeof(*fds));
                 if (!fds)
@@ -359,10 +374,11 @@ int confab_wait(struct confab_interest *interests, unsigned n_interests, int64_t
                 if (r >= 0) {
                         unsigned n_fds = (unsigned)r;
 
-                        fds[n_fds] = (struct pollfd){.fd = wake, .events = POLLIN};
-                        publish_waiter(interests, n_interests, wake);
-                        r = wait_several(interests, n_interests, fds, n_fds, wake, deadline_ns);
-                        publish_waiter(interests, n_interests, -1);
+                        fds[n_fds].events = 0;
+                        r = publish_waiter(interests, n_interests, &fds[n_fds]);
+                        if (r >= 0)
+                                r = wait_several(interests, n_interests, fds, n_fds, deadline_ns);
+                        publish(interests, n_interests, -1);
                 }
                 leave_sides(interests, n_interests);
         }

@@ -50,21 +50,10 @@ static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI, "
 static_assert(POLLERR == EPOLLERR && POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP,
               "epoll has bits of its own");
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static unsigned generation; /* written only in a child with one thread yet, at fork */
-
-static void after_fork_child(void) {
-        generation++;
-}
-
-static void prepare(void) {
-        pthread_atfork(NULL, NULL, after_fork_child);
-}
-
 int cfb_loop_check(const confab_loop *loop, const char *call) {
         if (!loop)
                 return cfb_failed(-EINVAL, call, "NULL");
-        if (loop->owner != generation)
+        if (loop->owner != cfb_generation)
                 return cfb_failed_with(-EOWNERDEAD, call, "loop", NULL,
                                        "make a loop of its own in the forked child", 0, 0);
         return 0;
@@ -93,7 +82,7 @@ static void always_arm(confab_loop *loop) {
         bool arm = loop->always != NULL;
         ssize_t n = -1;
 
-        if (loop->dispatching || loop->always_armed == arm || loop->owner != generation)
+        if (loop->dispatching || loop->always_armed == arm || loop->owner != cfb_generation)
                 return;
         /* an eventfd that is empty can be written, one that is not can be read; only something in between (seccomp, a tracer) fails */
         for (int i = 0; i < 3 && n < 0; i++)
@@ -182,7 +171,7 @@ int cfb_watch_set(struct cfb_watch *watch, uint32_t wanted) {
         if (watch->always) {
                 if (!wanted)
                         always_leave(watch);
-        } else if (watch->loop->owner != generation) {
+        } else if (watch->loop->owner != cfb_generation) {
                 r = 0; /* the set is the parent's */
         } else if (epoll_ctl(watch->loop->epoll_fd, operation, watch->fd, &event) < 0) {
                 if (operation == EPOLL_CTL_ADD && errno == EPERM) {
@@ -348,11 +337,11 @@ int confab_loop_new(confab_loop **loopp) {
 
         if (!loopp)
                 return cfb_failed(-EINVAL, "loop_new", "NULL");
-        pthread_once(&once, prepare);
+        cfb_generation_prepare();
         loop = cfb_allocate(sizeof(*loop));
         if (!loop)
                 return cfb_failed(-ENOMEM, "loop_new", NULL);
-        loop->owner = generation;
+        loop->owner = cfb_generation;
         loop->thread = pthread_self();
         loop->always_ready.fd = -1;
         loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -387,13 +376,15 @@ confab_loop *confab_loop_free(confab_loop *loop) {
         return NULL;
 }
 
+/* In a forked child the eventfd is the parent's. */
 void confab_loop_wake(confab_loop *loop) {
-        cfb_wake(loop->wake.fd);
+        if (loop->owner == cfb_generation)
+                cfb_wake(loop->wake.fd);
 }
 
 void confab_loop_stop(confab_loop *loop) {
         atomic_store_explicit(&loop->stop, true, memory_order_release); /* [L1] */
-        cfb_wake(loop->wake.fd);
+        confab_loop_wake(loop);
 }
 
 int confab_loop_descriptor(const confab_loop *loop) {

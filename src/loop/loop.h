@@ -53,7 +53,7 @@ struct confab_loop {
         int epoll_fd;
         bool running;     /* inside confab_loop_run */
         bool dispatching; /* inside a callback, or between two of one step */
-        unsigned owner;   /* fork generation it was made in */
+        uint32_t owner;   /* cfb_generation it was made in */
         bool woken;       /* in this step: confab_loop_wake or confab_loop_stop */
         int n_called;     /* callbacks of this step */
         uint32_t n_steps;

@@ -406,7 +406,7 @@ TEST_TIMEOUT(closing_while_another_receives, 60) {
                 for (int k = 0; k < i % 17; k++)
                         check_eq(try_send(ends[1], "x", CONFAB_FOREVER), 1);
                 while (atomic_load(&other.n_received) < i % 17 ||
-                       atomic_load(&ends[0]->waiter[CFB_RECEIVING]) < 0)
+                       !atomic_load(&ends[0]->waiter[CFB_RECEIVING]))
                         usleep(20);
                 confab_close(ends[0]);
                 pthread_join(thread, NULL);

@@ -833,6 +833,23 @@ TEST(forked_child_does_not_disturb_the_parent) {
         close_pipe(ends);
 }
 
+/* The eventfd behind them is one description for both. */
+TEST(forked_child_does_not_wake_the_parent) {
+        confab_loop *loop = loop_of_test();
+        struct pollfd pollfd = {.fd = confab_loop_descriptor(loop), .events = POLLIN};
+        int status, pid = fork();
+
+        if (pid == 0) {
+                confab_loop_wake(loop);
+                confab_loop_stop(loop);
+                _exit(0);
+        }
+        check_eq(waitpid(pid, &status, 0), pid);
+        check_eq(status, 0);
+        check_eq(poll(&pollfd, 1, 0), 0);
+        confab_loop_free(loop);
+}
+
 TEST(no_descriptor_left) {
         struct rlimit limit = {.rlim_cur = 0, .rlim_max = 0}, before;
         confab_loop *loop = loop_of_test(), *second = NULL;
