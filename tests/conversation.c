@@ -112,11 +112,15 @@ bool folder_is_empty(void) {
         return n == 2; /* "." and ".." */
 }
 
-void ended_well(pid_t pid) {
+int reap(pid_t pid) {
         int status;
 
-        check_eq(waitpid(pid, &status, 0), pid);
-        check_eq(status, 0);
+        check_eq(restarted(waitpid(pid, &status, 0)), pid);
+        return status;
+}
+
+void ended_well(pid_t pid) {
+        check_eq(reap(pid), 0);
 }
 
 void as_user(uid_t uid, void (*body)(void)) {

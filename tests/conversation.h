@@ -38,7 +38,9 @@ int try_receive(confab_endpoint *endpoint, char *text, size_t text_cap, int64_t 
 
 /* Whether nothing at all is in the working folder. */
 bool folder_is_empty(void);
-/* A child that ended with 0. */
+/* Waits for a child: its status, as waitpid has it. */
+int reap(pid_t pid);
+/* Waits for a child that ends with 0. */
 void ended_well(pid_t pid);
 /* Runs @body in a child as another user, who has no capabilities: whether it can depends on who runs the tests. */
 void as_user(uid_t uid, void (*body)(void));

@@ -11,9 +11,11 @@
  * be ours (same user) and still be there two seconds later. Descriptors are compared inside the test's own process.
  *
  * Options: [--list] [--only PATTERN] [--jobs N] [--verbose]; environment: HARNESS_TIMEOUT_SCALE (a factor, for sanitizers and
- * emulators), HARNESS_SHARE=1 (no namespaces), HARNESS_ROW and HARNESS_SKIPS (see is_skipped). Ends in the line "N passed, N failed, N skipped".
+ * emulators), HARNESS_SHARE=1 (no namespaces), HARNESS_ROW and HARNESS_SKIPS (see is_skipped),
+ * HARNESS_STORM_HZ (storm.h). Ends in the line "N passed, N failed, N skipped".
  */
 #include "harness.h"
+#include "storm.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -73,8 +75,11 @@ static int64_t now_ms(void) {
         return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void nap_ms(long ms) {
-        nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+void nap_ms(int64_t ms) {
+        struct timespec left = {(time_t)(ms / 1000), (long)(ms % 1000 * 1000000)};
+
+        while (nanosleep(&left, &left) < 0 && errno == EINTR)
+                ;
 }
 
 /* ---- failing ---- */
@@ -333,7 +338,9 @@ static _Noreturn void be_the_test(const struct harness_test *test, const char *f
 
         names_of_descriptors(&before);
         harness_current = test;
+        storm_begin();
         test->run();
+        storm_end();
         fflush(NULL);
         names_of_descriptors(&after);
 
@@ -596,6 +603,7 @@ static _Noreturn void be_a_worker(struct board *board, const char *only) {
 int main(int n_arguments, char **arguments) {
         const char *only = NULL, *scale = getenv("HARNESS_TIMEOUT_SCALE");
         unsigned n_jobs = 1, n_dead = 0;
+        bool stormy;
         struct board *board;
         int status;
 
@@ -624,6 +632,7 @@ int main(int n_arguments, char **arguments) {
         if (scale && atof(scale) > 0)
                 timeout_scale = atof(scale);
 
+        stormy = storm_prepare();
         board = mmap(NULL, sizeof(*board) + n_jobs * sizeof(board->verdicts[0]), PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (board == MAP_FAILED) {
@@ -646,6 +655,10 @@ int main(int n_arguments, char **arguments) {
                 printf("FAIL harness: a worker ended early\n");
         if (only && !board->n_passed && !board->n_failed && !board->n_skipped)
                 printf("FAIL harness: no test is called %s\n", only), n_dead++;
+        if (stormy)
+                printf("storm: %lu signals\n", storm_signals());
+        if (stormy && !storm_signals())
+                printf("FAIL harness: the storm did not come\n"), n_dead++;
         printf("%u passed, %u failed, %u skipped\n", board->n_passed, board->n_failed + n_dead,
                board->n_skipped);
         return board->n_failed || n_dead ? 1 : 0;

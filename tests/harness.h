@@ -10,8 +10,11 @@
  * HARNESS_TIMEOUT_SCALE), and when it leaves something behind: a descriptor, a child, a process, a POSIX or System V queue, a System V
  * segment or semaphore set, a file in /dev/shm, a socket or FIFO in its directory. Plain files there are removed and allowed.
  *
+ * HARNESS_STORM_HZ=10000 runs the tests in a storm of signals (storm.h).
+ *
  * A failed check ends the process that made it, in whichever thread; in a process the test forked, it fails the test as well.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,6 +69,17 @@ _Noreturn void harness_skip(const char *reason);
 #define check_mem(a, b, len) harness_check_mem((a), (b), (len), #a, #b, __FILE__, __LINE__)
 /* A result of the library's: fails with confab_explain's sentence if it is negative; gives it back. */
 #define check_ok(result) harness_check_ok((intmax_t)(result), #result, __FILE__, __LINE__)
+/* A system call of the test's own, made again when a signal ended it: the suite runs in a storm of them, too (storm.h). */
+#define restarted(call)                                  \
+        __extension__({                                  \
+                __typeof__(call) result_;                \
+                do                                       \
+                        result_ = (call);                \
+                while (result_ == -1 && errno == EINTR); \
+                result_;                                 \
+        })
+/* Sleeps so long, whatever signals come. */
+void nap_ms(int64_t ms);
 /* Ends the test as skipped; the reason must stand in tests/allowed-skips. */
 #define skip(reason) harness_skip(reason)
 

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <mqueue.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -55,6 +56,23 @@ TEST(pass_with_a_file_and_a_child) {
                 _exit(0);
         check(fd >= 0 && close(fd) == 0);
         check_eq(waitpid(pid, &status, 0), pid);
+}
+
+/* Felt by a test and by what it forks; a call made again is not disturbed. */
+TEST(pass_in_a_storm) {
+        pid_t pid;
+        int status;
+
+        if (!getenv("HARNESS_STORM_HZ"))
+                return;
+        check(poll(NULL, 0, -1) < 0 && errno == EINTR);
+        pid = fork();
+        if (pid == 0) {
+                check(poll(NULL, 0, -1) < 0 && errno == EINTR);
+                _exit(0);
+        }
+        check_eq(restarted(waitpid(pid, &status, 0)), pid);
+        check_eq(status, 0);
 }
 
 TEST(skip_with_reason) {

@@ -37,12 +37,12 @@ expect 'FAIL fail_descriptor: left open: descriptor [0-9]+ \(/dev/null\)'
 expect 'FAIL fail_zombie: left behind: child [0-9]+, which has ended and was not waited for'
 expect 'FAIL fail_child: left behind: a child that still runs'
 # Without a namespace of its own the runner sees POSIX queues only where their file system is mounted.
-n_passed=4 n_failed=23
+n_passed=5 n_failed=23
 if unshare --ipc --mount --propagation unchanged true 2>/dev/null || grep -q ' /dev/mqueue mqueue ' /proc/mounts; then
         expect 'FAIL fail_posix_queue: left behind: POSIX queue confab-selftest-.*'
 else
         expect 'ok fail_posix_queue .*'
-        n_passed=5 n_failed=22
+        n_passed=6 n_failed=22
 fi
 expect 'FAIL fail_sysv_queue: left behind: System V queue id .*'
 expect 'FAIL fail_sysv_semaphores: left behind: System V semaphore set id .*'
@@ -61,7 +61,13 @@ if [ "$status" -eq 0 ]; then failed=$((failed + 1)); echo "FAIL: exit status 0 i
 
 # The same with three workers at once, one test alone, and one there is not.
 output=$("$@" "$program" --jobs 3 --only 'pass_*')
-expect '3 passed, 0 failed, 0 skipped'
+expect '4 passed, 0 failed, 0 skipped'
+# In a storm of signals; one that does not come would prove nothing.
+output=$(HARNESS_STORM_HZ=1000 "$@" "$program" --only pass_in_a_storm)
+expect 'storm: [1-9][0-9]* signals'
+expect '1 passed, 0 failed, 0 skipped'
+output=$(HARNESS_STORM_HZ=1 "$@" "$program" --only pass_plain)
+expect 'FAIL harness: the storm did not come'
 output=$("$@" "$program" --only no_such_test)
 expect 'FAIL harness: no test is called no_such_test'
 output=$("$@" "$program" --list)

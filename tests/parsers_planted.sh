@@ -13,7 +13,7 @@ compile() { # SOURCE OBJECT
         ${CC:-gcc} -std=gnu17 -O1 -g -w -fsanitize=address -D_GNU_SOURCE -I"$root/include" -I"$root/src" -I"$root/tests" \
                 -I"$root/fuzz" -c "$1" -o "$2"
 }
-for source in src/core/address src/core/address_text src/core/key src/wire/frame src/base/error src/base/memory src/base/utf8 tests/harness \
+for source in src/core/address src/core/address_text src/core/key src/wire/frame src/base/error src/base/memory src/base/utf8 tests/harness tests/storm \
         tests/unit/core_address_test tests/unit/wire_frame_test fuzz/address fuzz/options fuzz/frame fuzz/replay; do
         compile "$root/$source.c" "$(echo "$source" | tr / _).o"
 done
@@ -25,12 +25,12 @@ link() { ${CC:-gcc} -fsanitize=address "$@" -pthread; }
 judge() {
         case $1 in
         src/wire/frame.c)
-                link tests_unit_wire_frame_test.o tests_harness.o src_wire_frame.o $address $base fuzz_none.o -o unit
+                link tests_unit_wire_frame_test.o tests_harness.o tests_storm.o src_wire_frame.o $address $base fuzz_none.o -o unit
                 link fuzz_frame.o fuzz_replay.o src_wire_frame.o -o replay_frame
                 corpora=frame
                 ;;
         *)
-                link tests_unit_core_address_test.o tests_harness.o $address $base -o unit
+                link tests_unit_core_address_test.o tests_harness.o tests_storm.o $address $base -o unit
                 link fuzz_address.o fuzz_replay.o $address $base -o replay_address
                 link fuzz_options.o fuzz_replay.o $address $base -o replay_options
                 corpora='address options'

@@ -14,7 +14,7 @@ compile() { # SOURCE OBJECT
         ${CC:-gcc} -std=gnu17 -O1 -g -w -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I"$root/include" -I"$root/src" -I"$root/tests" \
                 -c "$1" -o "$2"
 }
-for name in harness conversation; do
+for name in harness storm conversation; do
         compile "$root/tests/$name.c" "$name.o"
 done
 for name in unix unix_name unix_descriptors tcp udp; do
@@ -30,7 +30,7 @@ while IFS='	' read -r source test only what edit; do
                 continue
         fi
         compile planted.c planted.o
-        ${CC:-gcc} planted.o "$test.o" conversation.o harness.o "$library" -pthread -lrt -o "planted_$test"
+        ${CC:-gcc} planted.o "$test.o" conversation.o harness.o storm.o "$library" -pthread -lrt -o "planted_$test"
         if "./planted_$test" --only "$only" >out 2>&1; then
                 echo "MISSED: $what"
                 missed=1

@@ -2,6 +2,7 @@
 /* Copyright (c) The confab authors */
 /* What every mechanism must do alike: deadlines, interrupts, threads, processes that die, sizes, nothing left behind. */
 #include "conformance/link.h"
+#include "conversation.h"
 #include "core/endpoint.h"
 #include "harness.h"
 
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const int64_t MS = 1000000;
@@ -63,13 +63,13 @@ static bool pollable(const struct row *row, const struct confab_properties *prop
 static void nothing_to_receive(const struct row *row) {
         struct link link = link_make(row);
         struct confab_message got = confab_message_of(NULL, 0);
-        int64_t before_ns, took_ns;
+        int64_t before_ns, took_ns, until_ns = soon();
 
         check_eq(confab_receive(link.receiver, &got, NULL, CONFAB_NOW), -EAGAIN);
         before_ns = confab_now();
         check_eq(confab_receive(link.receiver, &got, NULL, confab_after(50 * MS)), -ETIMEDOUT);
         took_ns = confab_now() - before_ns;
-        check(took_ns >= 50 * MS && took_ns < 2000 * MS);
+        check(took_ns >= 50 * MS && confab_now() < until_ns);
         check_eq(confab_receive(link.receiver, &got, NULL, confab_now() - 1), -ETIMEDOUT);
         link_close(&link);
 }
@@ -85,8 +85,10 @@ static void fill(const struct link *link) {
         for (;;) {
                 int64_t n = confab_send(link->sender, &message, CONFAB_NOW);
 
-                if (n == -EAGAIN && link->row->slow && usleep(20000) == 0)
+                if (n == -EAGAIN && link->row->slow) { /* its carrier may take some more */
+                        nap_ms(20);
                         n = confab_send(link->sender, &message, CONFAB_NOW);
+                }
                 if (n == -EAGAIN)
                         return;
                 check_ok(n);
@@ -96,7 +98,7 @@ static void fill(const struct link *link) {
 static void no_room_to_send(const struct row *row) {
         struct link link = link_make(row);
         struct confab_message message = confab_message_of("0123456789", 10);
-        int64_t before_ns, took_ns, n;
+        int64_t before_ns, took_ns, n, until_ns = soon();
 
         fill(&link);
         before_ns = confab_now();
@@ -105,7 +107,7 @@ static void no_room_to_send(const struct row *row) {
         while (n > 0);
         took_ns = confab_now() - before_ns;
         check_eq(n, -ETIMEDOUT);
-        check(took_ns >= 50 * MS && took_ns < 5000 * MS);
+        check(took_ns >= 50 * MS && confab_now() < until_ns);
         link_close(&link);
 }
 
@@ -113,7 +115,7 @@ static void *drain_slowly(void *data) {
         confab_endpoint *endpoint = data;
         struct confab_message got = confab_message_of(NULL, 0);
 
-        usleep(30000);
+        nap_ms(30);
         for (int i = 0; i < 1000; i++) {
                 if (confab_receive(endpoint, &got, NULL, confab_after(300 * MS)) != 1)
                         break;
@@ -131,7 +133,7 @@ static void full_then_room(const struct row *row) {
         fill(&link);
         check(pthread_create(&drainer, NULL, drain_slowly, link.receiver) == 0);
         for (int i = 0; i < 10; i++)
-                check_eq(confab_send(link.sender, &message, confab_after(3000 * MS)), 10);
+                check_eq(confab_send(link.sender, &message, soon()), 10);
         pthread_join(drainer, NULL);
         link_close(&link);
 }
@@ -151,7 +153,7 @@ static void deadline_in_the_middle(const struct row *row) {
         n = confab_send(link.sender, &message, confab_after(50 * MS));
         check(n > 0 && n < (int64_t)len);
         while (received < (size_t)n) {
-                check_eq(confab_receive(link.receiver, &got, NULL, confab_after(1000 * MS)), 1);
+                check_eq(confab_receive(link.receiver, &got, NULL, soon()), 1);
                 check(received + got.data_len <= (size_t)n);
                 check_mem(got.data, data + received, got.data_len);
                 received += got.data_len;
@@ -165,7 +167,7 @@ static void deadline_in_the_middle(const struct row *row) {
 /* --- interrupts and signals --- */
 
 static void *interrupt_soon(void *data) {
-        usleep(30000);
+        nap_ms(30);
         confab_interrupt(data);
         return NULL;
 }
@@ -232,7 +234,9 @@ static void signals_during_a_wait(const struct row *row) {
         signal_every_ms(true);
         check_eq(confab_receive(link.receiver, &got, NULL, confab_after(100 * MS)), -ETIMEDOUT);
         check(confab_now() - before_ns >= 100 * MS);
-        check(atomic_load(&n_signals) >= 10);
+        /* 100 on an idle machine; on a busy one the alarm's clock stands while nobody runs. */
+        while (atomic_load(&n_signals) < 10)
+                check_eq(confab_receive(link.receiver, &got, NULL, confab_after(100 * MS)), -ETIMEDOUT);
         signal_every_ms(false);
         link_close(&link);
 }
@@ -241,14 +245,16 @@ static void signals_during_a_wait(const struct row *row) {
 static void interrupted_by_handler(const struct row *row) {
         struct link link = link_make(row);
         struct confab_message got = confab_message_of(NULL, 0);
-        struct itimerval once = {.it_value = {0, 30000}};
+        /* Once; but ThreadSanitizer may keep the handler back until after the wait it was to end. */
+        struct itimerval once = {.it_value = {0, 30000}, .it_interval = {0, HARNESS_TSAN ? 30000 : 0}};
         struct sigaction action = {.sa_handler = count_signal};
 
         interrupt_from_handler = link.receiver;
         sigaction(SIGALRM, &action, NULL);
         setitimer(ITIMER_REAL, &once, NULL);
         check_eq(confab_receive(link.receiver, &got, NULL, CONFAB_FOREVER), -EINTR);
-        check_eq(atomic_load(&n_signals), 1);
+        check(HARNESS_TSAN || atomic_load(&n_signals) == 1);
+        setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
         interrupt_from_handler = NULL;
         link_close(&link);
 }
@@ -274,8 +280,8 @@ static void closed_while_waiting(const struct row *row) {
         check(pthread_create(&other, NULL, receive_for_ever, &waiting) == 0);
         while (!atomic_load(
                 &link.receiver->busy[CFB_RECEIVING])) /* a call that begins after close is not close's */
-                usleep(1000);
-        usleep(10000); /* let it really sleep */
+                nap_ms(1);
+        nap_ms(10); /* let it really sleep */
         confab_close(link.receiver);
         pthread_join(other, NULL);
         check_eq(waiting.result, -ECANCELED);
@@ -299,7 +305,7 @@ static void *send_numbers(void *data) {
         for (uint32_t i = 0; i < N_STREAM; i++) {
                 struct confab_message message = confab_message_of(&i, sizeof(i));
 
-                check_eq(confab_send(stream->endpoint, &message, confab_after(10000LL * MS)), sizeof(i));
+                check_eq(confab_send(stream->endpoint, &message, soon()), sizeof(i));
         }
         return NULL;
 }
@@ -313,7 +319,7 @@ static void receive_numbers(confab_endpoint *endpoint) {
         while (next < N_STREAM) {
                 struct confab_message got = confab_message_of(NULL, 0);
 
-                check_eq(confab_receive(endpoint, &got, NULL, confab_after(10000LL * MS)), 1);
+                check_eq(confab_receive(endpoint, &got, NULL, soon()), 1);
                 for (uint64_t i = 0; i < got.data_len; i++) {
                         word[have++] = ((const unsigned char *)got.data)[i];
                         if (have == 4) {
@@ -346,7 +352,6 @@ static void two_processes(const struct row *row) {
         struct link link = link_make(row);
         struct stream stream = {.endpoint = link.sender};
         pid_t child;
-        int status;
 
         if (strstr(row->address, "line"))
                 return link_close(&link);
@@ -357,7 +362,7 @@ static void two_processes(const struct row *row) {
                 _exit(0);
         }
         receive_numbers(link.receiver);
-        check(waitpid(child, &status, 0) == child && status == 0);
+        ended_well(child);
         link_close(&link);
 }
 
@@ -373,12 +378,11 @@ static void many_at_once(const struct row *row) {
                 out[i] = confab_message_of(texts[i], 2);
                 in[i] = confab_message_of(NULL, 0);
         }
-        sent = confab_send_many(link.sender, out, 8, confab_after(1000 * MS));
+        sent = confab_send_many(link.sender, out, 8, soon());
         check_eq(sent, 8);
-        if (row->slow)
-                usleep(100000);
+        let_carry(row);
         while (received < 8) {
-                int n = confab_receive_many(link.receiver, in, 8 - received, NULL, confab_after(1000 * MS));
+                int n = confab_receive_many(link.receiver, in, 8 - received, NULL, soon());
 
                 check(n >= 1);
                 for (int i = 0; i < n; i++) {
@@ -402,7 +406,7 @@ static void gathered(const struct row *row) {
 
         message.iov = parts;
         message.n_iov = 3;
-        check_eq(confab_send(link.sender, &message, confab_after(1000 * MS)), 7);
+        check_eq(confab_send(link.sender, &message, soon()), 7);
         while (got < 7) {
                 int64_t n = receive_bytes(link.receiver, data + got, sizeof(data) - (size_t)got);
 
@@ -422,7 +426,7 @@ static void several_lent(const struct row *row) {
 
                 got[i] = confab_message_of(NULL, 0);
                 send_bytes(link.sender, &byte, 1);
-                check_eq(confab_receive(link.receiver, &got[i], NULL, confab_after(1000 * MS)), 1);
+                check_eq(confab_receive(link.receiver, &got[i], NULL, soon()), 1);
         }
         for (int i = 0; i < 3; i++)
                 check(*(const char *)got[i].data == 'a' + i);
@@ -452,7 +456,7 @@ static void every_size(const struct row *row) {
                         break; /* more than fits with nobody receiving */
                 check_ok(n);
                 while (received < (size_t)n) {
-                        check_eq(confab_receive(link.receiver, &got, NULL, confab_after(1000 * MS)), 1);
+                        check_eq(confab_receive(link.receiver, &got, NULL, soon()), 1);
                         check(received + got.data_len <= (size_t)n);
                         check_mem(got.data, data + received, got.data_len);
                         received += got.data_len;
@@ -500,7 +504,7 @@ static void a_gibibyte(const struct row *row) {
                 struct confab_message got = confab_message_of(NULL, 0);
                 const unsigned char *bytes;
 
-                check_eq(confab_receive(link.receiver, &got, NULL, confab_after(10000LL * MS)), 1);
+                check_eq(confab_receive(link.receiver, &got, NULL, soon()), 1);
                 bytes = got.data;
                 for (uint64_t i = 0; i < got.data_len;
                      i += 509) { /* a prime stride meets every position in time */
@@ -565,7 +569,7 @@ static void sender_killed(const struct row *row) {
         struct confab_message got = confab_message_of(NULL, 0);
         unsigned n_received = 0;
         pid_t child = fork();
-        int status, r;
+        int r;
 
         check(child >= 0);
         if (child == 0) {
@@ -578,13 +582,14 @@ static void sender_killed(const struct row *row) {
         check_ok(confab_endpoint_properties(&properties, link.receiver));
         link.sender = confab_close(link.sender); /* now the child has the only one */
         while (n_received++ < 100) {
-                check_eq(confab_receive(link.receiver, &got, NULL, confab_after(2000 * MS)), 1);
+                check_eq(confab_receive(link.receiver, &got, NULL, soon()), 1);
                 confab_release(link.receiver, &got);
         }
         kill(child, SIGKILL);
-        check(waitpid(child, &status, 0) == child);
+        check_eq(reap(child), SIGKILL);
         /* whole messages, then the end where there is one: never half a message, never a signal */
-        while ((r = confab_receive(link.receiver, &got, NULL, confab_after(100 * MS))) == 1) {
+        while ((r = confab_receive(link.receiver, &got, NULL,
+                                   properties.end == CONFAB_YES ? soon() : confab_after(100 * MS))) == 1) {
                 if (!is_stream(&properties))
                         check_eq(got.data_len, 10);
                 confab_release(link.receiver, &got);
@@ -601,7 +606,6 @@ static void receiver_killed(const struct row *row) {
         struct confab_properties properties = {.size = sizeof(properties)};
         struct confab_message message = confab_message_of("0123456789", 10);
         pid_t child = fork();
-        int status;
         int64_t n, until_ns;
 
         check(child >= 0);
@@ -620,17 +624,17 @@ static void receiver_killed(const struct row *row) {
                 if (confab_descriptor(link.receiver, CONFAB_RECEIVE, &pollfd) < 0 ||
                     properties.peer_gone == CONFAB_GONE_UNNOTICED) {
                         kill(child, SIGKILL);
-                        check(waitpid(child, &status, 0) == child);
+                        check_eq(reap(child), SIGKILL);
                         return link_close(&link);
                 }
         }
         link.receiver = confab_close(link.receiver);
         link.listener = confab_close(link.listener);
         for (int i = 0; i < 100; i++)
-                check_ok(confab_send(link.sender, &message, confab_after(2000 * MS)));
+                check_ok(confab_send(link.sender, &message, soon()));
         kill(child, SIGKILL);
-        check(waitpid(child, &status, 0) == child);
-        until_ns = confab_after(2000 * MS);
+        check_eq(reap(child), SIGKILL);
+        until_ns = soon();
         do
                 n = confab_send(link.sender, &message, confab_after(100 * MS));
         while (n >= 0 && confab_now() < until_ns);
@@ -676,18 +680,17 @@ static void waiting_for_two(const struct row *row) {
         check_eq(confab_wait(interests, 2, CONFAB_NOW), -EAGAIN);
         check_eq(confab_wait(interests, 2, confab_after(10 * MS)), -ETIMEDOUT);
         send_bytes(pipe[1], "x", 1);
-        check_eq(confab_wait(interests, 2, confab_after(1000 * MS)), 1);
+        check_eq(confab_wait(interests, 2, soon()), 1);
         check(!interests[0].ready && interests[1].ready == CONFAB_RECEIVE);
         send_bytes(link.sender, "x", 1);
-        if (row->slow)
-                usleep(100000);
+        let_carry(row);
         check_eq(receive_bytes(pipe[0], data, 4), 1);
-        check_eq(confab_wait(interests, 2, confab_after(1000 * MS)), 1);
+        check_eq(confab_wait(interests, 2, soon()), 1);
         check(interests[0].ready == CONFAB_RECEIVE && !interests[1].ready);
         check_eq(receive_bytes(link.receiver, data, 4), 1);
         interests[0].endpoint = link.sender;
         interests[0].direction = CONFAB_SEND;
-        check_eq(confab_wait(interests, 2, confab_after(1000 * MS)), 1);
+        check_eq(confab_wait(interests, 2, soon()), 1);
         confab_interrupt(pipe[0]);
         interests[0].direction = CONFAB_SEND;
         check_eq(confab_wait(&interests[1], 1, CONFAB_FOREVER), -EINTR);
@@ -705,18 +708,17 @@ static void one_receive_a_wake(const struct row *row) {
         check_ok(confab_descriptor(link.receiver, CONFAB_RECEIVE, &pollfd));
         for (int i = 0; i < 9; i++)
                 send_bytes(link.sender, "x", 1);
-        if (row->slow)
-                usleep(100000);
+        let_carry(row);
         while (received < 9) {
                 char data[16];
                 int64_t n;
 
-                check_eq(poll(&pollfd, 1, 2000), 1);
+                check_eq(restarted(poll(&pollfd, 1, -1)), 1);
                 n = receive_bytes(link.receiver, data, sizeof(data));
                 check(n >= 1);
                 received += (unsigned)n;
         }
-        check_eq(poll(&pollfd, 1, 0), 0);
+        check_eq(restarted(poll(&pollfd, 1, 0)), 0);
         link_close(&link);
 }
 

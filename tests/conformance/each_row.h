@@ -2,7 +2,7 @@
 /* Copyright (c) The confab authors */
 #ifndef TESTS_CONFORMANCE_EACH_ROW_H
 #define TESTS_CONFORMANCE_EACH_ROW_H
-/* For unit tests of the core that want every mechanism: registers each of @cases on each row of transports.c ("tcp/accepting"). */
+/* Registers each of @cases, where it applies, on each row of transports.c, as a test of its own ("tcp/accepting"). */
 #include "conformance/link.h"
 #include "harness.h"
 
@@ -32,6 +32,7 @@ static inline void add_on_each_row(const struct conformance_case *cases, size_t 
                         row_address(&rows[i], address, sizeof(address));
                         if (!entry)
                                 abort();
+                        /* Not in this build? every_mechanism_has_a_row sees to the other direction. */
                         if (confab_properties(&properties, address) < 0 ||
                             (cases[c].applies && !cases[c].applies(&rows[i], &properties))) {
                                 free(entry);

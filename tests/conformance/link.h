@@ -58,11 +58,15 @@ void link_drop_receiver(struct link *link);
 /* A second sender to the same receiver, where there is no connection; NULL: there cannot be one. */
 confab_endpoint *link_second_sender(const struct link *link);
 
-/* Sends @len bytes within a second, or fails the test. */
+/* Sends @len bytes, or fails the test. */
 void send_bytes(confab_endpoint *endpoint, const void *data, size_t len);
-/* Receives into @data within two seconds: the length, AT_END, or the negative errno. */
+/* Receives into @data: the length, AT_END, or the negative errno. */
 #define AT_END INT64_MIN
 int64_t receive_bytes(confab_endpoint *endpoint, void *data, size_t cap);
+int64_t receive_bytes_until(confab_endpoint *endpoint, void *data, size_t cap, int64_t deadline_ns);
+
+/* Nobody can see from outside when a carrier in another process has had its turn: gives it one. Prove nothing by it. */
+void let_carry(const struct row *row);
 
 /* Each fails the test (harness.h) or returns. One entry a cell of struct confab_properties, one a behaviour. */
 struct conformance_case {

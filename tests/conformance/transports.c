@@ -2,6 +2,7 @@
 /* Copyright (c) The confab authors */
 /* The rows: one line a transport and type. */
 #include "conformance/link.h"
+#include "conversation.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -195,19 +196,19 @@ struct link link_make(const struct row *row) {
                 link.sender = ends[1];
                 break;
         case MADE_ACCEPT:
-                check_ok(confab_listen(&link.listener, link.address, NULL, confab_after(1000000000)));
+                check_ok(confab_listen(&link.listener, link.address, NULL, soon()));
                 snprintf(link.address, sizeof(link.address), "%s", confab_address(link.listener));
-                check_ok(confab_open(&link.sender, link.address, NULL, confab_after(1000000000)));
-                check_ok(confab_accept(&link.receiver, link.listener, confab_after(1000000000)));
+                check_ok(confab_open(&link.sender, link.address, NULL, soon()));
+                check_ok(confab_accept(&link.receiver, link.listener, soon()));
                 break;
         case MADE_BOUND:
-                check_ok(confab_listen(&link.receiver, link.address, NULL, confab_after(1000000000)));
+                check_ok(confab_listen(&link.receiver, link.address, NULL, soon()));
                 snprintf(link.address, sizeof(link.address), "%s", confab_address(link.receiver));
-                check_ok(confab_open(&link.sender, link.address, NULL, confab_after(1000000000)));
+                check_ok(confab_open(&link.sender, link.address, NULL, soon()));
                 break;
         case MADE_LOOP:
                 check(!row->prepare || row->prepare(unused) == 0);
-                check_ok(confab_open(&link.sender, link.address, NULL, confab_after(1000000000)));
+                check_ok(confab_open(&link.sender, link.address, NULL, soon()));
                 link.receiver = link.sender;
                 link.loop = true;
                 break;
@@ -248,19 +249,28 @@ confab_endpoint *link_second_sender(const struct link *link) {
 
         if (link->row->making != MADE_BOUND)
                 return NULL;
-        check_ok(confab_open(&second, link->address, NULL, confab_after(1000000000)));
+        check_ok(confab_open(&second, link->address, NULL, soon()));
         return second;
+}
+
+void let_carry(const struct row *row) {
+        if (row->slow)
+                nap_ms(100);
 }
 
 void send_bytes(confab_endpoint *endpoint, const void *data, size_t len) {
         struct confab_message message = confab_message_of(data, len);
 
-        check_eq(check_ok(confab_send(endpoint, &message, confab_after(1000000000))), (int64_t)len);
+        check_eq(check_ok(confab_send(endpoint, &message, soon())), (int64_t)len);
 }
 
 int64_t receive_bytes(confab_endpoint *endpoint, void *data, size_t cap) {
+        return receive_bytes_until(endpoint, data, cap, soon());
+}
+
+int64_t receive_bytes_until(confab_endpoint *endpoint, void *data, size_t cap, int64_t deadline_ns) {
         struct confab_message message = confab_message_of(NULL, 0);
-        int r = confab_receive(endpoint, &message, NULL, confab_after(2000000000));
+        int r = confab_receive(endpoint, &message, NULL, deadline_ns);
         int64_t len;
 
         if (r < 0)
