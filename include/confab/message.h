@@ -19,13 +19,13 @@ CONFAB_BEGIN_DECLS
  */
 #define CONFAB_PEER_ADDRESS 1u /* @address can be sent to, and is not empty */
 #define CONFAB_PEER_CREDENTIALS \
-        2u /* @pid, @uid and @gid come from the kernel, as they were when the peer connected or sent */
+        2u /* @pid, @uid and @gid come from the kernel, as they were when the peer connected or sent; without it they are 0, or what the sender claims (signal://) */
 struct confab_peer {
         uint32_t size;
         uint32_t flags; /* CONFAB_PEER_* */
         uint32_t pid;   /* 0: not visible from this pid namespace */
         uint32_t uid;
-        uint32_t gid;
+        uint32_t gid;         /* UINT32_MAX: the mechanism does not tell it (signal://) */
         uint32_t address_len; /* bytes used of @address */
         unsigned char address[128];
 };
