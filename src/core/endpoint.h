@@ -4,6 +4,7 @@
 #define CFB_CORE_ENDPOINT_H
 /* The endpoint as the core and the transports see it. */
 #include "base/error.h"
+#include "base/pause.h"
 #include "base/wake.h"
 #include "core/address.h"
 #include "core/buffer.h"
@@ -45,6 +46,7 @@ struct confab_endpoint {
         _Atomic bool closing;
         /* [B1] a call of this side is under way (in the process of that generation, else 0); close waits for it after membarrier */
         _Atomic uint32_t busy[2];
+        struct cfb_pause pause;             /* of receiving */
         int64_t accept_again_ns;            /* listener out of descriptors: when to look again; 0: now */
         _Alignas(16) unsigned char state[]; /* the transport's, state_len bytes */
 };
@@ -58,6 +60,8 @@ static inline void *cfb_state(const struct confab_endpoint *endpoint) {
  * transport's wait. 0, -ETIMEDOUT, -EAGAIN (CONFAB_NOW), -EINTR, -ECANCELED.
  */
 int cfb_wait_direction(struct confab_endpoint *endpoint, uint32_t direction, int64_t deadline_ns);
+/* The same for a message, where the next is often there within microseconds. */
+int cfb_wait_message(struct confab_endpoint *endpoint, int64_t deadline_ns);
 /* The same on any descriptor and poll events, for a transport's own waits (a connection being made). */
 int cfb_wait_descriptor(struct confab_endpoint *endpoint, uint32_t direction, int fd, short events,
                         int64_t deadline_ns);

@@ -439,7 +439,7 @@ int cfb_framed_receive(confab_endpoint *endpoint, struct confab_message *message
                 if (r == -EAGAIN) {
                         if (framed->start == framed->end)
                                 drop_buffer(framed);
-                        r = cfb_wait_direction(endpoint, CONFAB_RECEIVE, deadline_ns);
+                        r = cfb_wait_message(endpoint, deadline_ns);
                         if (r < 0)
                                 break;
                         continue;

@@ -404,7 +404,7 @@ static inline __attribute__((always_inline)) int receive_entered(confab_endpoint
         if (__builtin_expect(endpoint->framed != NULL, false))
                 return cfb_framed_receive(endpoint, message, deadline_ns);
         while ((r = receive_step(endpoint, message, filter)) == -EAGAIN) {
-                r = cfb_wait_direction(endpoint, CONFAB_RECEIVE, deadline_ns);
+                r = cfb_wait_message(endpoint, deadline_ns);
                 if (r < 0)
                         break;
         }
@@ -470,7 +470,7 @@ static int receive_many_entered(confab_endpoint *endpoint, struct confab_message
 
         if (endpoint->transport->receive_many && !endpoint->framed && !filter) {
                 while ((r = receive_many_step(endpoint, messages, n_messages)) == -EAGAIN) {
-                        r = cfb_wait_direction(endpoint, CONFAB_RECEIVE, deadline_ns);
+                        r = cfb_wait_message(endpoint, deadline_ns);
                         if (r < 0)
                                 break;
                 }

@@ -135,6 +135,15 @@ int cfb_wait_direction(confab_endpoint *endpoint, uint32_t direction, int64_t de
                                    side == CFB_SENDING ? POLLOUT : POLLIN, deadline_ns);
 }
 
+int cfb_wait_message(confab_endpoint *endpoint, int64_t deadline_ns) {
+        int64_t begin_ns = deadline_ns <= CONFAB_NOW ? 0 : cfb_pause(&endpoint->pause, deadline_ns);
+        int r = cfb_wait_direction(endpoint, CONFAB_RECEIVE, deadline_ns);
+
+        if (begin_ns)
+                cfb_pause_judge(&endpoint->pause, begin_ns, confab_now());
+        return r;
+}
+
 int cfb_plain_descriptor(confab_endpoint *endpoint, uint32_t direction, struct pollfd *pollfd) {
         int side = side_of(direction);
 

@@ -626,3 +626,19 @@ TEST(a_forked_child_closes_what_another_thread_uses) {
         pthread_join(thread, NULL);
         close_pair(ends);
 }
+
+/* base/pause.h: a receive pauses before it sleeps, and learns that it was for nothing. */
+TEST(a_receive_learns_whether_to_pause) {
+        struct confab_message message = confab_message_of(NULL, 0);
+        confab_endpoint *ends[2];
+
+        pair(ends, "pipe://");
+        check_eq(confab_receive(ends[0], &message, NULL, CONFAB_NOW), -EAGAIN);
+        check_eq(ends[0]->pause.next, 0);
+        /* again: put aside for all of the time, it finds the deadline too near to pause */
+        for (int i = 0; i < 1000 && !ends[0]->pause.next; i++)
+                check_eq(confab_receive(ends[0], &message, NULL, confab_after(MS)), -ETIMEDOUT);
+        check_eq(ends[0]->pause.next, 1);
+        check_eq(ends[0]->pause.left_out, 1);
+        close_pair(ends);
+}
