@@ -14,18 +14,23 @@ failed=0
 
 # plant TEST EXAMPLE BINARY 'sed command': as the test's name, the example's source, its binary below build/examples
 plant() {
-        rm -rf "$work/examples" "$work/tests"
-        mkdir -p "$work/examples/s0" "$work/tests/examples"
-        for file in "$build"/examples/* "$build"/examples/s0/*; do
+        rm -rf "$work/examples" "$work/tests" "$work/confab"
+        for folder in "$build"/examples/*/; do
+                case $folder in *.p/) ;; *) mkdir -p "$work/examples/${folder#"$build/examples/"}" ;; esac
+        done
+        mkdir -p "$work/tests/examples"
+        for file in "$build"/examples/* "$build"/examples/*/*; do
+                case $file in *.p/*) continue ;; esac
                 [ -f "$file" ] && [ -x "$file" ] && ln -s "$file" "$work/examples/${file#"$build/examples/"}"
         done
         ln -s "$build/tests/examples/echo_client" "$work/tests/examples/echo_client"
+        ln -s "$build/confab" "$work/confab"
         sed "$4" "$root/examples/$2.c" >"$work/planted.c"
         rm "$work/examples/$3"
         found=yes
         if cmp -s "$work/planted.c" "$root/examples/$2.c"; then
                 echo "$2: '$4' changes nothing: the plant is out of date"
-        elif ! $compiler -I "$root/include" -I "$root/examples/s0" "$work/planted.c" -o "$work/examples/$3" -L "$build" -lconfab \
+        elif ! $compiler -I "$root/include" -I "$root/examples/s0" "$work/planted.c" -o "$work/examples/$3" -L "$build" -lmysocks -lconfab \
                 "-Wl,-rpath,$build" 2>"$work/said"; then
                 cat "$work/said"
         elif timeout 60 "$here/$1.sh" "$work/examples" >"$work/said" 2>&1; then
@@ -50,5 +55,9 @@ plant named_pipe named_pipe_writer named_pipe_writer 's/?frame=line//'
 plant descriptor descriptor_sender descriptor_sender 's/n_descriptors = 1/n_descriptors = 0/'
 plant s0 s0/client s0/s0_client 's/CLIENT_STR, CLIENT_BYTES/CLIENT_STR, CLIENT_BYTES - 1/'
 plant s0 s0/server s0/s0_server 's/SERVER_STR, SERVER_BYTES/SERVER_STR, SERVER_BYTES - 1/'
+plant mysocks mysocks/server mysocks/mysocks_server 's/signal(SIGCHLD, SIG_IGN);//'
+plant mysocks mysocks/server mysocks/mysocks_server 's/pid = fork();/pid = fork(); if (pid == 0) pause();/'
+plant mysocks mysocks/server mysocks/mysocks_server 's/closeSocket(channel); .. added .. .. the child.*//'
+plant mysocks mysocks/client mysocks/mysocks_client 's/at < length/at < 1/; s/length - at/1/'
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
-DECLARATION = re.compile(r"^CONFAB_API\b[^;(]*?\b(\w+)\s*\(", re.M)
+DECLARATION = re.compile(r"^(?:CONFAB|MYSOCKS)_API\b[^;(]*?\b(\w+)\s*\(", re.M)
 TRANSPORT = re.compile(r'^const struct cfb_transport \w+ = \{.*?\.scheme = "(\w+)"', re.M | re.S)
 
 

@@ -26,7 +26,7 @@ def fault_of(program, build, compiler):
         folder = pathlib.Path(name)
         (folder / "example.c").write_text(program)
         built = subprocess.run([*compiler, "-I", REAL / "include", folder / "example.c", "-o", folder / "example",
-                                "-L", build, "-lconfab", f"-Wl,-rpath,{build}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                "-L", build, "-lmysocks", "-lconfab", f"-Wl,-rpath,{build}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if built.returncode:
             return f"cannot be built:\n{built.stdout}"
         try:
@@ -51,11 +51,11 @@ def faults(root, build, compiler):
             fault = fault_of(program, build, compiler)
             if fault:
                 yield f"{page}: program {number} {fault}"
-    headers = "".join(path.read_text() for path in (REAL / "include/confab").glob("*.h"))
+    headers = "".join(path.read_text() for path in (REAL / "include").rglob("*.h"))
     for name, page in named.items():
         if not re.search(rf"\b{name}\b", headers):
             yield f"{page}: names {name}, which no header declares"
-        elif re.search(rf"^CONFAB_API [^;]*\b{name}\(", headers, re.M) and f"{name}(" not in section(pages[page], "SYNOPSIS"):
+        elif re.search(rf"^(?:CONFAB|MYSOCKS)_API [^;]*\b{name}\(", headers, re.M) and f"{name}(" not in section(pages[page], "SYNOPSIS"):
             yield f"{name}: not in the SYNOPSIS of {page}"
 
 

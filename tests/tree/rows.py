@@ -60,7 +60,7 @@ def faults(root, build):
     tests = all_tests(root, build)
     for row, _, functions, commands, pages, examples, wanted in rows(root):
         for name in functions:
-            if not re.search(rf"^CONFAB_API\b[^;]*?\b{name}\s*\(", headers, re.M):
+            if not re.search(rf"^(?:CONFAB|MYSOCKS)_API\b[^;]*?\b{name}\s*\(", headers, re.M):
                 yield f"{row}: there is no function {name}"
         for name in commands:
             if not (root / f"src/cli/cmd_{name}.c").exists():

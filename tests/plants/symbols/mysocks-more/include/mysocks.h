@@ -1,0 +1,1 @@
+MYSOCKS_API int closeSocket(int channel);
