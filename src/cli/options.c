@@ -190,9 +190,9 @@ static bool parse_units(const char *text, const struct unit *units, uint64_t *va
                         continue;
                 if (__builtin_mul_overflow(whole, units->factor, &whole))
                         return false;
-                /* fraction < scale <= 10^9, so this product stays below 10^9 * 3.6 * 10^12 < 2^64 */
-                return !__builtin_add_overflow(
-                        whole, (uint64_t)((__uint128_t)fraction * units->factor / scale), valuep);
+                /* fraction * factor / scale, its two halves each below 2^64: fraction < scale <= 10^9, factor < 10^13 */
+                fraction = fraction * (units->factor / scale) + fraction * (units->factor % scale) / scale;
+                return !__builtin_add_overflow(whole, fraction, valuep);
         }
         return false;
 }

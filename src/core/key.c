@@ -20,7 +20,14 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#define SIZE_LIMIT (sizeof(size_t) > 4 ? UINT64_C(1) << 40 : (uint64_t)SIZE_MAX / 4)
+/* The largest size, and how the list of keys says so. */
+#if SIZE_MAX > 0xFFFFFFFF
+#define SIZE_LIMIT (UINT64_C(1) << 40)
+#define SIZE_TEXT  "a size up to 1T"
+#else
+#define SIZE_LIMIT (UINT64_C(1) << 30)
+#define SIZE_TEXT  "a size up to 1G"
+#endif
 
 const char *const cfb_whys[] = {
         [CFB_NO_VALUE] = "it needs a value",
@@ -252,11 +259,11 @@ const struct cfb_key cfb_keys[CFB_N_KEYS] = {
                 "group of what gets a name in the system",
                 read_group, FIELD(group), .most = UINT32_MAX - 1 },
         [CFB_KEY_NUMBER_CAPACITY] = {
-                "capacity", "the mechanism's own, a size up to 1T",
+                "capacity", "the mechanism's own, " SIZE_TEXT,
                 "how much may wait to be received: bytes (pipes, sockets, sysv) or messages (mq)",
                 read_size, FIELD(capacity), .least = 1, .most = SIZE_LIMIT },
         [CFB_KEY_NUMBER_MAX] = {
-                "max", "16MiB, a size up to 1T",
+                "max", "16MiB, " SIZE_TEXT,
                 "bytes in the largest message that is sent or received",
                 read_size, FIELD(max), .least = 1, .most = SIZE_LIMIT },
         [CFB_KEY_NUMBER_DIRECTION] = {
@@ -300,7 +307,7 @@ const struct cfb_key cfb_keys[CFB_N_KEYS] = {
                 "how long closing waits for the child to end by itself before it is told to",
                 read_duration, FIELD(grace_ns), .most = UINT64_C(86400000000000) },
         [CFB_KEY_NUMBER_MESSAGE_SIZE] = {
-                "message-size", "the kernel's, a size up to 1T",
+                "message-size", "the kernel's, " SIZE_TEXT,
                 "bytes reserved for each message of a queue that is created",
                 read_size, FIELD(message_size), .least = 1, .most = SIZE_LIMIT },
 };
