@@ -203,23 +203,8 @@ static int64_t send_header(struct confab_endpoint *endpoint, const struct confab
 
 int64_t cfb_socket_send(struct confab_endpoint *endpoint, const struct confab_message *message,
                         const struct cfb_socket_name *name) {
-        int64_t n;
-
-        if (message->n_iov || message->n_descriptors || name)
-                return send_header(endpoint, message, name);
-        n = cfb_sys_send(endpoint->fds[CFB_SENDING], message->data, message->data_len,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
-        return n < 0 ? cfb_socket_failed((int)n, "send", endpoint) : n;
-}
-
-int cfb_socket_receive(struct confab_endpoint *endpoint, struct confab_message *message,
-                       struct cfb_buffer *buffer) {
-        int64_t n = cfb_sys_recv(endpoint->fds[CFB_RECEIVING], buffer->bytes, buffer->cap, MSG_DONTWAIT);
-
-        if (n < 0)
-                return cfb_socket_failed((int)n, "receive", endpoint);
-        message->data_len = (uint64_t)n;
-        return n > 0;
+        return message->n_iov || message->n_descriptors || name ? send_header(endpoint, message, name)
+                                                                : cfb_socket_send_data(endpoint, message);
 }
 
 int cfb_socket_shutdown(struct confab_endpoint *endpoint, uint32_t direction) {

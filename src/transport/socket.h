@@ -6,6 +6,7 @@
  * What unix, tcp and udp have in common: names and peers, single non-blocking steps, options, accepting, and the words for
  * what goes wrong. See socket.c.
  */
+#include "base/syscall.h"
 #include "core/transport.h"
 
 #include <netinet/in.h>
@@ -73,12 +74,30 @@ void cfb_socket_use(struct confab_endpoint *endpoint, int fd);
 /* Ours leave here as others expect them: SOCK_NONBLOCK served connecting only. */
 int cfb_socket_set_blocking(int fd);
 
+/* Records a failure, to be put into words by what was called and what errno it was; returns @error. */
+int cfb_socket_failed(int error, const char *call, const struct confab_endpoint *endpoint);
+
 /* One step; -EAGAIN where it would wait. @name: to whom, or NULL where connected. Descriptors only where the family has them. */
 int64_t cfb_socket_send(struct confab_endpoint *endpoint, const struct confab_message *message,
                         const struct cfb_socket_name *name);
+/* The same for a message of data alone, to the connected receiver. */
+static inline int64_t cfb_socket_send_data(struct confab_endpoint *endpoint,
+                                           const struct confab_message *message) {
+        int64_t n = cfb_sys_send(endpoint->fds[CFB_SENDING], message->data, message->data_len,
+                                 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        return __builtin_expect(n < 0, false) ? cfb_socket_failed((int)n, "send", endpoint) : n;
+}
 /* Bytes of a stream without anything around them: 1, or 0 at the end. */
-int cfb_socket_receive(struct confab_endpoint *endpoint, struct confab_message *message,
-                       struct cfb_buffer *buffer);
+static inline int cfb_socket_receive(struct confab_endpoint *endpoint, struct confab_message *message,
+                                     struct cfb_buffer *buffer) {
+        int64_t n = cfb_sys_recv(endpoint->fds[CFB_RECEIVING], buffer->bytes, buffer->cap, MSG_DONTWAIT);
+
+        if (__builtin_expect(n < 0, false))
+                return cfb_socket_failed((int)n, "receive", endpoint);
+        message->data_len = (uint64_t)n;
+        return n > 0;
+}
 /* The msghdr's data part for @message; *@part holds it where the message has no iov of its own. */
 void cfb_socket_parts(struct msghdr *header, struct iovec *part, const struct confab_message *message);
 
@@ -99,8 +118,6 @@ int cfb_tcp_adopt(struct confab_endpoint *endpoint, int fd, bool listening);
 int cfb_udp_adopt(struct confab_endpoint *endpoint, int fd);
 extern const struct cfb_transport cfb_tr_unix, cfb_tr_tcp, cfb_tr_udp;
 
-/* Records a failure, to be put into words by what was called and what errno it was; returns @error. */
-int cfb_socket_failed(int error, const char *call, const struct confab_endpoint *endpoint);
 /* The same with what it was tried on beside the address: a path, one of several addresses. */
 int cfb_socket_failed_on(int error, const char *call, const char *subject, const char *on);
 /* Records a failure that has its words already. */

@@ -424,24 +424,28 @@ static int read_receiver(struct cfb_socket_name *name, const struct confab_endpo
         return 1;
 }
 
-static int64_t send_unix(struct confab_endpoint *endpoint, const struct confab_message *message) {
+/* With a receiver of its own, descriptors or parts. Apart: send_unix has no function but the system call around it (base/syscall.h). */
+static __attribute__((noinline)) int64_t send_unusual(struct confab_endpoint *endpoint,
+                                                      const struct confab_message *message) {
         const struct unix_state *state = cfb_state(endpoint);
         struct cfb_socket_name name;
-        int64_t n;
-        int r;
+        int r = 0;
 
-        if (__builtin_expect(message->peer || message->n_descriptors, false)) {
+        if (message->peer || message->n_descriptors)
                 r = read_receiver(&name, endpoint, message);
-                if (r < 0)
-                        return r;
-                if (message->n_descriptors && state->type == SOCK_STREAM && !cfb_message_len(message))
-                        return cfb_socket_refused(
-                                -EINVAL, "send", confab_address(endpoint),
-                                "on a stream descriptors need at least one byte to travel with");
-                n = cfb_socket_send(endpoint, message, r ? &name : NULL);
-        } else {
-                n = cfb_socket_send(endpoint, message, NULL);
-        }
+        if (r < 0)
+                return r;
+        if (message->n_descriptors && state->type == SOCK_STREAM && !cfb_message_len(message))
+                return cfb_socket_refused(-EINVAL, "send", confab_address(endpoint),
+                                          "on a stream descriptors need at least one byte to travel with");
+        return cfb_socket_send(endpoint, message, r ? &name : NULL);
+}
+
+static int64_t send_unix(struct confab_endpoint *endpoint, const struct confab_message *message) {
+        bool unusual = message->peer || message->n_descriptors || message->n_iov;
+        int64_t n = __builtin_expect(unusual, false) ? send_unusual(endpoint, message)
+                                                     : cfb_socket_send_data(endpoint, message);
+
         return n < 0 && n != -EAGAIN ? failed_send(endpoint, (int)n, cfb_message_len(message)) : n;
 }
 
