@@ -6,6 +6,7 @@
 #include <confab/endpoint.h>
 #include <confab/loop.h>
 #include <confab/message.h>
+#include <confab/process.h>
 #include <confab/signal.h>
 #include <confab/transfer.h>
 #include <confab/types.h>

@@ -65,6 +65,10 @@ struct cli_args {
         char **operands;
         unsigned n_operands;
         const char *values[CLI_OPTIONS_MAX]; /* by place in cmd->options; NULL: not given; a flag: "" */
+        /* Every value in the order given, and the place of its option: for those that may be given many times. */
+        const char **all;
+        unsigned char *all_places;
+        unsigned n_all;
 };
 
 /*
@@ -74,6 +78,8 @@ struct cli_args {
 int cli_parse(struct cli_args *args, int argc, char **argv); /* 0, CLI_USAGE, or -1: --help was given */
 bool cli_given(const struct cli_args *args, const char *name);
 const char *cli_text(const struct cli_args *args, const char *name); /* NULL: not given */
+const char *cli_text_nth(const struct cli_args *args, const char *name,
+                         unsigned n); /* the n-th of several, from 0; NULL: no more */
 int cli_number(const struct cli_args *args, const char *name, int64_t min, int64_t max, int64_t *valuep);
 int cli_size(const struct cli_args *args, const char *name, uint64_t max,
              uint64_t *valuep); /* 64, 64K, 1MiB, 2G */
@@ -109,6 +115,7 @@ bool cli_colours(int descriptor);
  */
 void cli_watch(confab_endpoint *endpoint);
 void cli_unwatch(confab_endpoint *endpoint);
+void cli_note_signal(int number);        /* as if it had come to cli_watch's handler */
 int cli_signalled(void);                 /* the signal that came; 0: none */
 void cli_die_if_signalled(void);         /* takes the default action of the signal that came, if one did */
 int cli_loop_signals(confab_loop *loop); /* they stop the loop instead, with the same end. 0 or -errno */

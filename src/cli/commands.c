@@ -10,6 +10,7 @@
         X(receive)    \
         X(listen)     \
         X(relay)      \
+        X(run)        \
         X(bench)      \
         X(demo)       \
         X(rm)         \

@@ -78,6 +78,7 @@ int cli_parse(struct cli_args *args, int argc, char **argv) {
         struct option longs[CLI_OPTIONS_MAX + 2];
         char shorts[2 * CLI_OPTIONS_MAX + 4];
         unsigned n = 0, n_shorts = 0;
+        size_t n_letters = 0;
 
         if (args->cmd->verbatim)
                 shorts[n_shorts++] = '+';
@@ -97,6 +98,11 @@ int cli_parse(struct cli_args *args, int argc, char **argv) {
         shorts[n_shorts++] = 'h';
         shorts[n_shorts] = '\0';
 
+        /* "-ab" is one argument and two options. All of it lives as long as the program. */
+        for (int i = 0; i < argc; i++)
+                n_letters += strlen(argv[i]) + 1;
+        args->all = cli_allocate(n_letters * sizeof(*args->all));
+        args->all_places = cli_allocate(n_letters);
         opterr = 0;
         optind = 0; /* glibc and musl: begin anew */
         for (;;) {
@@ -116,6 +122,8 @@ int cli_parse(struct cli_args *args, int argc, char **argv) {
                 if (i == n)
                         return -1; /* -h, --help: in no command's own table */
                 args->values[i] = optarg != NULL ? optarg : "";
+                args->all[args->n_all] = args->values[i];
+                args->all_places[args->n_all++] = (unsigned char)i;
         }
         args->operands = argv + optind;
         args->n_operands = (unsigned)(argc - optind);
@@ -135,6 +143,15 @@ bool cli_given(const struct cli_args *args, const char *name) {
 
 const char *cli_text(const struct cli_args *args, const char *name) {
         return args->values[place(args, name)];
+}
+
+const char *cli_text_nth(const struct cli_args *args, const char *name, unsigned n) {
+        unsigned at = place(args, name);
+
+        for (unsigned i = 0; i < args->n_all; i++)
+                if (args->all_places[i] == at && n-- == 0)
+                        return args->all[i];
+        return NULL;
 }
 
 int cli_number(const struct cli_args *args, const char *name, int64_t min, int64_t max, int64_t *valuep) {

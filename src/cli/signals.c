@@ -63,6 +63,10 @@ void cli_unwatch(confab_endpoint *endpoint) {
                         atomic_store(&watched[i], NULL);
 }
 
+void cli_note_signal(int number) {
+        signalled = number;
+}
+
 int cli_signalled(void) {
         return signalled;
 }

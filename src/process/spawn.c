@@ -24,6 +24,7 @@
 #include "process/spawn.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/wake.h"
 
 #include <confab/types.h>
@@ -33,7 +34,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,9 +61,15 @@ extern char **environ;
 
 struct child {
         const struct cfb_spawn *spawn;
+        int parent; /* who must still be there: CFB_SPAWN_DIE */
         /* Written by the child before it gives up, read by the parent, which stands still meanwhile. */
         int error;
         const char *failed;
+        /* Of a session: what this child starts before its own program, as its parent's children. */
+        struct child *others;
+        int *pids;
+        unsigned n_others;
+        unsigned char *stacks; /* STACK_LEN each */
 };
 
 /*
@@ -150,9 +159,44 @@ IN_CHILD static void close_the_rest(struct child *child) {
         }
 }
 
+/*
+ * Session, group, terminal: before anything of the program runs, so nothing of it is ever in a wrong group. SIGTTOU, which a
+ * background process gets for giving the terminal away, is blocked with all signals. A parent that died before the wish to die with
+ * it was known is seen by its number having changed.
+ */
+IN_CHILD static void take_place(struct child *child) {
+        const struct cfb_spawn *spawn = child->spawn;
+        int group;
+
+        if ((spawn->flags & CFB_SPAWN_SESSION) && syscall(SYS_setsid) < 0)
+                give_up(child, "setsid");
+        if ((spawn->flags & CFB_SPAWN_GROUP) && syscall(SYS_setpgid, 0, spawn->group) < 0)
+                give_up(child, "setpgid");
+        if (spawn->flags & CFB_SPAWN_TERMINAL) {
+                group = (int)syscall(SYS_getpgid, 0);
+                if (syscall(SYS_ioctl, spawn->terminal, TIOCSPGRP, &group) < 0)
+                        give_up(child, "tcsetpgrp");
+        }
+        if ((spawn->flags & CFB_SPAWN_DIRECTORY) && syscall(SYS_fchdir, spawn->directory) < 0)
+                give_up(child, "fchdir");
+        if (spawn->flags & CFB_SPAWN_DIE) {
+                if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+                        give_up(child, "prctl");
+                if (syscall(SYS_getppid) != child->parent) {
+                        errno = ESRCH;
+                        give_up(child, "getppid");
+                }
+        }
+}
+
+static void start_others(struct child *child);
+
 IN_CHILD static int run(void *data) {
         struct child *child = data;
 
+        take_place(child);
+        if (child->n_others > 0)
+                start_others(child);
         map_descriptors(child);
         close_the_rest(child);
         reset_signals();
@@ -169,6 +213,22 @@ IN_CHILD static int run(void *data) {
 int __clone(int (*run_in_child)(void *), void *stack_top, int flags, void *data, ...);
 #define clone __clone
 #endif
+
+/* In the first child of a session, whose memory is its parent's: CLONE_PARENT makes the others children of that. */
+IN_CHILD static void start_others(struct child *child) {
+        for (unsigned i = 0; i < child->n_others; i++) {
+                struct child *other = &child->others[i];
+
+                child->pids[i] = clone(run, child->stacks + (size_t)(i + 1) * STACK_LEN,
+                                       CLONE_VM | CLONE_VFORK | CLONE_PARENT | SIGCHLD, other);
+                if (child->pids[i] < 0)
+                        give_up(child, "clone");
+                if (other->error) {
+                        errno = other->error;
+                        give_up(child, other->failed);
+                }
+        }
+}
 
 /* The pidfd comes from clone itself where the kernel gives it: then even a child reaped behind our back has the right one. */
 static int clone_child(int *pidfdp, struct child *child, unsigned char *stack_top) {
@@ -196,7 +256,7 @@ static int clone_child(int *pidfdp, struct child *child, unsigned char *stack_to
 
 int cfb_spawn(int *pidfdp, const struct cfb_spawn *spawn) {
         CFB_CLEANUP(cfb_closep) int pidfd = -1;
-        struct child child = {.spawn = spawn};
+        struct child child = {.spawn = spawn, .parent = getpid()};
         unsigned char *stack;
         sigset_t all, before;
         int pid, status;
@@ -222,6 +282,77 @@ int cfb_spawn(int *pidfdp, const struct cfb_spawn *spawn) {
         }
         *pidfdp = cfb_steal_fd(&pidfd);
         return pid;
+}
+
+/* Opens what the first child of a session started for us; none of them is reaped yet, so the numbers are theirs. */
+static int open_pidfds(const int *pids, int *pidfds, unsigned n) {
+        for (unsigned i = 0; i < n; i++) {
+                if (pids[i] <= 0) /* an emulator: the child's memory was a copy */
+                        return cfb_failed(-EOPNOTSUPP, "clone", NULL);
+                pidfds[i] = (int)syscall(SYS_pidfd_open, pids[i], 0);
+                if (pidfds[i] < 0)
+                        return cfb_failed(-errno, "pidfd_open", NULL);
+        }
+        return 0;
+}
+
+static void kill_and_reap(int *pids, int *pidfds, unsigned n) {
+        for (unsigned i = 0; i < n; i++) {
+                if (pids[i] <= 0)
+                        continue;
+                kill(pids[i], SIGKILL);
+                while (waitpid(pids[i], NULL, 0) < 0 && errno == EINTR)
+                        ;
+                cfb_closep(&pidfds[i]);
+        }
+}
+
+int cfb_spawn_session(int *pids, int *pidfds, struct cfb_spawn *spawns, unsigned n_spawns) {
+        size_t stacks_len = (size_t)n_spawns * STACK_LEN;
+        struct child *children;
+        unsigned char *stacks;
+        sigset_t all, before;
+        int r = 0;
+
+        for (unsigned i = 0; i < n_spawns; i++)
+                pids[i] = pidfds[i] = -1;
+        children = cfb_allocate(n_spawns * sizeof(*children));
+        if (!children)
+                return cfb_failed(-ENOMEM, "spawn", spawns->path);
+        stacks = mmap(NULL, stacks_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1,
+                      0);
+        if (stacks == MAP_FAILED) {
+                cfb_release(children);
+                return cfb_failed(-ENOMEM, "mmap", spawns->path);
+        }
+        for (unsigned i = 0; i < n_spawns; i++) {
+                if (i == 0)
+                        spawns[i].flags |= CFB_SPAWN_SESSION;
+                spawns[i].flags &=
+                        ~(CFB_SPAWN_GROUP | CFB_SPAWN_TERMINAL); /* the group comes with the session */
+                children[i] = (struct child){.spawn = &spawns[i], .parent = getpid()};
+        }
+        children[0].others = children + 1;
+        children[0].n_others = n_spawns - 1;
+        children[0].pids = pids + 1;
+        children[0].stacks = stacks + STACK_LEN;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        pids[0] = clone_child(&pidfds[0], &children[0], stacks + STACK_LEN);
+        if (pids[0] < 0)
+                r = -errno;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (r == 0 && children[0].error)
+                r = -children[0].error;
+        if (r < 0)
+                cfb_failed(r, children[0].error ? children[0].failed : "clone", spawns->path);
+        else
+                r = open_pidfds(pids + 1, pidfds + 1, n_spawns - 1);
+        if (r < 0)
+                kill_and_reap(pids, pidfds, n_spawns);
+        munmap(stacks, stacks_len);
+        cfb_release(children);
+        return r;
 }
 
 int cfb_spawn_reap(int pidfd, int *statusp) {

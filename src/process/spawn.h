@@ -18,8 +18,18 @@ struct cfb_spawn {
         char *const *envp; /* ends with NULL; NULL: the environment of this process */
         const struct cfb_spawn_fd *fds;
         unsigned n_fds; /* at most CFB_SPAWN_FDS */
+        uint32_t flags; /* CFB_SPAWN_* */
+        int group;      /* GROUP: the process group to join; 0: one of its own */
+        int terminal;   /* TERMINAL: its group becomes the foreground one there */
+        int directory;  /* DIRECTORY: the descriptor of its working directory */
 };
-#define CFB_SPAWN_FDS 8
+#define CFB_SPAWN_FDS 64
+
+#define CFB_SPAWN_GROUP     1u
+#define CFB_SPAWN_TERMINAL  2u
+#define CFB_SPAWN_DIRECTORY 4u
+#define CFB_SPAWN_SESSION   8u
+#define CFB_SPAWN_DIE       16u /* killed when the thread that called cfb_spawn ends */
 
 /*
  * Starts @spawn. The child has descriptors 0, 1, 2 as the parent has them and what @spawn->fds says, nothing else; no signal
@@ -29,6 +39,11 @@ struct cfb_spawn {
  * no child. Blocks for as long as the kernel needs to load the program. Any thread.
  */
 int cfb_spawn(int *pidfdp, const struct cfb_spawn *spawn);
+/*
+ * Starts @spawns[0] in a session of its own and the others in its session and group, which only a member of the session can do: the
+ * first child starts the others as our children before it becomes its program. Fills both arrays; 0, or -errno and none of them is left.
+ */
+int cfb_spawn_session(int *pids, int *pidfds, struct cfb_spawn *spawns, unsigned n_spawns);
 
 /* What a child has come to. */
 #define CFB_SPAWN_RUNNING 1 /* a condition, not a failure */

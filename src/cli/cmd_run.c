@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+/*
+ * confab run 'a | b | c', confab run COMMAND ARGUMENT...: a program or a pipeline, its group, its terminal, its end.
+ *
+ * Where it runs: with a terminal of our own and nobody beside us in our group (we were typed at a prompt), in a group of its own which
+ * gets the terminal, so that keys reach it and nothing else, and stops are handed up to the shell. With a terminal that others
+ * in our group use too (we are in a script or in a shell's pipeline): in our group, as if the shell had started it. Without a
+ * terminal: in a group of its own.
+ */
+#include "command.h"
+#include "json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct cli_option options[] = {
+        {"deadline", 'd', "DURATION",
+         "end it, with all it started, after so long; exit status 124: 5s, 250ms, 2m", NULL},
+        {"timeout", 't', "DURATION", "the same", NULL},
+        {"kill-after", 'k', "DURATION", "from SIGTERM to SIGKILL when it is ended (default: 5s)", NULL},
+        {"cwd", 'C', "FOLDER", "run it there", NULL},
+        {"env", 'e', "SETTING",
+         "NAME=VALUE sets a variable for it, NAME takes one away; may be given many times", NULL},
+        {"foreground", 'f', NULL,
+         "hand it the terminal in any case, or fail (default: where nobody else uses it)", NULL},
+        {"new-session", 's', NULL, "in a session of its own, without a terminal", NULL},
+        {"die-with-parent", 'D', NULL, "whatever ends this command, kill -9 included, ends it too", NULL},
+        {"json", 'j', NULL, "tell of every stage, on standard error: command, pid, status, times", NULL},
+        CLI_OPTIONS_END,
+};
+
+#define KILL_AFTER_NS INT64_C(5000000000)
+enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+
+struct run {
+        struct cli_args *args;
+        const struct confab_stage *stages;
+        unsigned n_stages;
+        confab_job *job;
+        uint32_t flags;
+        int terminal; /* -1: none */
+        int64_t deadline_ns, kill_after_ns, began_ns;
+        bool timed_out;
+        int forwarded; /* signals passed on so far */
+};
+
+/* A signal for us is one for the job: its handler leaves word and wakes the wait. */
+static _Atomic(confab_job *) waited_for;
+static volatile sig_atomic_t came, came_from_kernel;
+
+static void leave_word(int number, siginfo_t *info, void *context) {
+        confab_job *job = atomic_load(&waited_for);
+
+        (void)context;
+        came = number;
+        came_from_kernel = info->si_code == SI_KERNEL;
+        if (job != NULL)
+                confab_job_interrupt(job);
+}
+
+static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+
+static void catch_signals(void) {
+        struct sigaction action = {.sa_sigaction = leave_word, .sa_flags = SA_SIGINFO}, now;
+
+        for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+                if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) /* nohup */
+                        sigaction(numbers[i], &action, NULL);
+}
+
+static bool is_pipe(int descriptor) {
+        struct stat st;
+
+        return fstat(descriptor, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
+/* See above. */
+static void choose_place(struct run *run) {
+        bool alone = getpgrp() == getpid() && !is_pipe(STDIN_FILENO) && !is_pipe(STDOUT_FILENO);
+
+        if (cli_given(run->args, "new-session")) {
+                run->flags = CONFAB_JOB_SESSION;
+                return;
+        }
+        run->terminal = open("/dev/tty", O_RDWR | O_CLOEXEC);
+        if (cli_given(run->args, "foreground"))
+                run->flags = CONFAB_JOB_FOREGROUND;
+        else if (run->terminal >= 0 && alone)
+                run->flags = tcgetpgrp(run->terminal) == getpgrp() ? CONFAB_JOB_FOREGROUND : CONFAB_JOB_STOPS;
+        else if (run->terminal >= 0 && !cli_given(run->args, "die-with-parent"))
+                run->flags = CONFAB_JOB_SAME_GROUP;
+}
+
+/* Nobody who could continue us: no parent in another group of our session. Then a stop would be for ever. */
+static bool is_orphaned(void) {
+        pid_t parent = getppid();
+
+        return getsid(0) == getpid() || getsid(parent) != getsid(0) || getpgid(parent) == getpgrp();
+}
+
+/* The job stopped: so do we, for our shell to see. When it lets us go on, so do we the job, in front or behind as we are. */
+static int stopped(struct run *run) {
+        if (!is_orphaned())
+                raise(SIGSTOP);
+        return confab_job_continue(run->job, run->terminal >= 0 && tcgetpgrp(run->terminal) == getpgrp());
+}
+
+/* A signal that the terminal sent to our whole group has reached the job already. A second one means: now. */
+static void pass_on(struct run *run) {
+        int number = came;
+
+        if (number == 0)
+                return;
+        came = 0;
+        cli_note_signal(number);
+        if ((run->flags & CONFAB_JOB_SAME_GROUP) != 0 && came_from_kernel != 0)
+                return;
+        if (run->forwarded++ > 0)
+                confab_job_end(run->job, CONFAB_NOW);
+        else
+                confab_job_signal(run->job, number);
+}
+
+static int wait_for_it(struct run *run) {
+        for (;;) {
+                int r = confab_job_wait(run->job, run->deadline_ns);
+
+                if (r == CONFAB_JOB_STOPPED)
+                        r = stopped(run);
+                else if (r == -EINTR)
+                        pass_on(run);
+                else if (r != -ETIMEDOUT)
+                        return r;
+                else if (!run->timed_out) {
+                        run->timed_out = true;
+                        run->deadline_ns = CONFAB_FOREVER;
+                        r = confab_job_end(run->job, run->kill_after_ns);
+                }
+                if (r < 0 && r != -EINTR)
+                        return r;
+        }
+}
+
+static void print_stage(struct cli_json *json, const struct run *run, unsigned index) {
+        const char *const *argv = run->stages[index].argv;
+        struct confab_stage_status status = {.size = sizeof(status)};
+
+        confab_job_status(run->job, index, &status);
+        cli_json_object(json, NULL);
+        cli_json_text(json, "command", argv[0]);
+        cli_json_array(json, "arguments");
+        for (unsigned i = 1; argv[i] != NULL; i++)
+                cli_json_text(json, NULL, argv[i]);
+        cli_json_end(json);
+        cli_json_signed(json, "pid", status.pid);
+        if (status.state == CONFAB_STAGE_EXITED)
+                cli_json_signed(json, "status", status.code);
+        else
+                cli_json_number(json, "status", NULL);
+        if (status.state == CONFAB_STAGE_KILLED)
+                cli_json_signed(json, "signal", status.code);
+        else
+                cli_json_number(json, "signal", NULL);
+        cli_json_signed(json, "wall_ns", status.wall_ns);
+        cli_json_signed(json, "user_ns", status.user_ns);
+        cli_json_signed(json, "system_ns", status.system_ns);
+        cli_json_unsigned(json, "memory_max", status.memory_len);
+        cli_json_end(json);
+}
+
+static void print_json(const struct run *run, int code) {
+        struct cli_json json;
+
+        cli_json_init(&json, stderr);
+        cli_json_object(&json, NULL);
+        cli_json_signed(&json, "status", code);
+        cli_json_truth(&json, "timed_out", run->timed_out);
+        cli_json_signed(&json, "wall_ns", confab_now() - run->began_ns);
+        cli_json_array(&json, "stages");
+        for (unsigned i = 0; i < run->n_stages; i++)
+                print_stage(&json, run, i);
+        cli_json_end(&json);
+        cli_json_end(&json);
+}
+
+/* Nothing ran. As shells have it: 127 no such program, 126 one that cannot be executed. */
+static int could_not_start(struct run *run, int r, uint32_t failed) {
+        int code = cli_failed(run->args, r);
+
+        if (failed == 0)
+                return code == CLI_TIMED_OUT ? CLI_FAILED : code;
+        return r == -ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+}
+
+static int run_job(struct run *run) {
+        uint32_t failed = 0;
+        struct confab_job_options how = {.size = sizeof(how), .flags = run->flags, .failedp = &failed};
+        int r, code;
+
+        if (cli_given(run->args, "die-with-parent"))
+                how.flags |= CONFAB_JOB_DIE;
+        if (run->deadline_ns != CONFAB_FOREVER)
+                how.flags |= CONFAB_JOB_ADOPT;
+        signal(SIGCHLD, SIG_DFL); /* whoever ignores it loses our statuses too */
+        run->began_ns = confab_now();
+        catch_signals();
+        r = confab_job_start(&run->job, run->stages, run->n_stages, &how);
+        if (r < 0)
+                return could_not_start(run, r, failed);
+        atomic_store(&waited_for, run->job);
+        if (came != 0) /* before the handler knew whom to wake */
+                confab_job_interrupt(run->job);
+        r = wait_for_it(run);
+        code = r < 0            ? cli_failed(run->args, r)
+               : run->timed_out ? CLI_TIMED_OUT
+                                : confab_job_result(run->job);
+        if (cli_given(run->args, "json"))
+                print_json(run, code);
+        atomic_store(&waited_for, NULL);
+        run->job = confab_job_free(run->job);
+        /* Ctrl-C at the pipeline is meant for the script we are in as well: as shells, we die of it too. */
+        if ((run->flags & CONFAB_JOB_FOREGROUND) != 0 && (code == 128 + SIGINT || code == 128 + SIGQUIT))
+                cli_note_signal(code - 128);
+        return code;
+}
+
+/* The environment with what --env says laid over it; NULL: as it is. The caller's. */
+static const char **make_environment(struct cli_args *args) {
+        extern char **environ;
+        const char **envp, *setting;
+        unsigned n = 0, n_settings = 0;
+
+        while (cli_text_nth(args, "env", n_settings) != NULL)
+                n_settings++;
+        if (n_settings == 0)
+                return NULL;
+        while (environ[n] != NULL)
+                n++;
+        envp = cli_allocate((n + n_settings + 1) * sizeof(*envp));
+        memcpy(envp, environ, n * sizeof(*envp));
+        for (unsigned i = 0; (setting = cli_text_nth(args, "env", i)) != NULL; i++) {
+                size_t len = strcspn(setting, "=");
+                unsigned kept = 0;
+
+                for (unsigned k = 0; k < n; k++)
+                        if (strncmp(envp[k], setting, len) != 0 || envp[k][len] != '=')
+                                envp[kept++] = envp[k];
+                n = kept;
+                if (setting[len] == '=')
+                        envp[n++] = setting;
+                envp[n] = NULL;
+        }
+        return envp;
+}
+
+static int read_options(struct run *run) {
+        struct cli_args *args = run->args;
+        int code = cli_deadline(args, "deadline", &run->deadline_ns);
+
+        if (cli_given(args, "deadline") && cli_given(args, "timeout"))
+                return cli_usage(args, "--deadline and --timeout are the same: give one of them");
+        if (code == CLI_DONE && cli_given(args, "timeout"))
+                code = cli_deadline(args, "timeout", &run->deadline_ns);
+        if (code == CLI_DONE)
+                code = cli_duration(args, "kill-after", &run->kill_after_ns);
+        if (code == CLI_DONE && cli_given(args, "foreground") && cli_given(args, "new-session"))
+                return cli_usage(
+                        args,
+                        "--foreground and --new-session exclude each other: a new session has no terminal");
+        return code;
+}
+
+static int run(struct cli_args *args) {
+        struct run run = {.args = args, .terminal = -1, .kill_after_ns = KILL_AFTER_NS};
+        bool text = args->n_operands == 1 && strcmp(args->operands[-1], "--") != 0;
+        struct confab_stage command = {.size = sizeof(command), .argv = (const char *const *)args->operands};
+        struct confab_pipeline *pipeline = NULL, whole = {.n_stages = 1, .stages = &command};
+        const char **envp;
+        int code = read_options(&run), r;
+
+        if (code != CLI_DONE)
+                return code;
+        if (text) {
+                r = confab_pipeline_parse(&pipeline, args->operands[0]);
+                if (r < 0)
+                        return r == -EINVAL ? (cli_failed(args, r), CLI_USAGE) : cli_failed(args, r);
+                whole = *pipeline;
+        }
+        envp = make_environment(args);
+        for (unsigned i = 0; i < whole.n_stages; i++) {
+                whole.stages[i].envp = envp;
+                whole.stages[i].directory = cli_text(args, "cwd");
+        }
+        run.stages = whole.stages;
+        run.n_stages = whole.n_stages;
+        choose_place(&run);
+        code = run_job(&run);
+        if (run.terminal >= 0)
+                close(run.terminal);
+        free(envp);
+        confab_pipeline_free(pipeline);
+        return code;
+}
+
+const struct cli_cmd cmd_run = {
+        .name = "run",
+        .summary = "Runs a program or a pipeline: its exit status, its terminal, its end",
+        .usage = "'PIPELINE' | COMMAND ARGUMENT...",
+        .details = "One operand is a pipeline as a shell has it: confab run 'ps -ef | sort | wc -l > "
+                   "tcp://host:7000'.\n"
+                   "More, or one behind --, are a command. The exit status is the last one that is not 0 "
+                   "(128 + N: signal N);\n"
+                   "127: no such program, 126: it cannot be executed.",
+        .options = options,
+        .min_operands = 1,
+        .max_operands = UINT_MAX,
+        .verbatim = true,
+        .run = run,
+};

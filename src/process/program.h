@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+#ifndef CFB_PROCESS_PROGRAM_H
+#define CFB_PROCESS_PROGRAM_H
+/*
+ * Looks for the program @name in the folders of PATH as @envp (NULL: this process's) has it, unless it has a slash; relative names
+ * begin at the folder behind @directory (-1: here). *@pathp is the caller's (cfb_release). -ENOENT, -EACCES, -ENOMEM.
+ */
+int cfb_program_find(char **pathp, const char *name, const char *const *envp, int directory);
+
+#endif
