@@ -61,7 +61,8 @@
 #define RENAME_NOREPLACE (1 << 0)
 #endif
 
-enum { SUN_PATH_LEN = sizeof(((struct sockaddr_un *)NULL)->sun_path), BIND_TRIES = 16, LOCK_TRIES = 1000 };
+enum { SUN_PATH_LEN = sizeof(((struct sockaddr_un *)NULL)->sun_path), BIND_TRIES = 16 };
+static const int64_t LOCK_NS = 1000000000; /* a lock that no longer wait is worth */
 
 struct cfb_unix_held {
         int dir_fd; /* O_PATH: still right after a chdir or a rename of the folder */
@@ -246,16 +247,17 @@ static int is_alive(const struct cfb_socket_name *name) {
         }
 }
 
-/* A lock on the folder that no longer wait than a second is worth: its descriptor, or -errno, recorded nowhere. */
+/* A lock on the folder: its descriptor, or -errno, recorded nowhere. Signals cut the naps short, not the wait. */
 static int lock_folder(int dir_fd) {
         CFB_CLEANUP(cfb_closep) int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int64_t until_ns = confab_after(LOCK_NS);
 
         if (fd < 0)
                 return -errno;
-        for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
                 struct timespec nap = {.tv_nsec = 1000000};
 
-                if ((errno != EWOULDBLOCK && errno != EINTR) || i == LOCK_TRIES)
+                if ((errno != EWOULDBLOCK && errno != EINTR) || confab_now() >= until_ns)
                         return -errno;
                 nanosleep(&nap, NULL);
         }
