@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 #include "conversation.h"
+#include "core/endpoint.h"
 #include "harness.h"
 
 #include <dirent.h>
@@ -66,6 +67,13 @@ unsigned port_of(const confab_endpoint *endpoint) {
 
         check(colon);
         return (unsigned)strtoul(colon + 1, NULL, 10);
+}
+
+void until_used(confab_endpoint *endpoint, uint32_t direction) {
+        int side = direction == CONFAB_SEND ? CFB_SENDING : CFB_RECEIVING;
+
+        while (!atomic_load(&endpoint->busy[side]) && !atomic_load(&endpoint->waiter[side]))
+                nap_ms(1);
 }
 
 int64_t try_send(confab_endpoint *endpoint, const char *text, int64_t deadline_ns) {

@@ -29,6 +29,9 @@ void close_pair(confab_endpoint *ends[2]);
 /* The port at the end of its address. */
 unsigned port_of(const confab_endpoint *endpoint);
 
+/* Until another thread is inside a call on @endpoint in @direction: one that only begins after close is not close's to end. */
+void until_used(confab_endpoint *endpoint, uint32_t direction);
+
 void send_text(confab_endpoint *endpoint, const char *text);
 /* The next message is @text. */
 void receive_text(confab_endpoint *endpoint, const char *text);

