@@ -190,10 +190,9 @@ int acceptServerSocket(int number) {
 
 /* "tcp://host:port"; everything in a name that means something in an address goes as a code. -EINVAL: it does not fit. */
 static int address_of(char *text, size_t cap, const char *host, int port) {
-        const char *format = strchr(host, ':') ? "[%s]:%d" : "%s:%d"; /* IPv6 in digits */
+        bool digits = strchr(host, ':'); /* IPv6 in digits */
         char coded[768];
         size_t len = 0;
-        int n;
 
         for (; *host && len + 4 <= sizeof(coded); host++) {
                 bool plain = (*host >= 'a' && *host <= 'z') || (*host >= 'A' && *host <= 'Z') ||
@@ -204,8 +203,7 @@ static int address_of(char *text, size_t cap, const char *host, int port) {
         }
         if (*host || !len)
                 return -EINVAL;
-        n = snprintf(text, cap, "tcp://");
-        snprintf(text + n, cap - (size_t)n, format, coded, port);
+        snprintf(text, cap, digits ? "tcp://[%s]:%d" : "tcp://%s:%d", coded, port);
         return 0;
 }
 
