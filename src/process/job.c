@@ -204,7 +204,8 @@ int confab_job_start(confab_job **jobp, const struct confab_stage *stages, unsig
         job->n_stages = n_stages;
         job->flags = flags & CONFAB_JOB_FOREGROUND ? flags | CONFAB_JOB_STOPS : flags;
         job->owner = getpid();
-        job->terminal = job->guard_pidfd = job->guard_pipe = job->events = job->waiter = -1;
+        job->terminal = job->guard_pidfd = job->guard_pipe = job->events = -1;
+        job->waiter = -1; /* clang does not chain through an atomic */
         for (unsigned i = 0; i < n_stages; i++)
                 job->stages[i].pidfd = -1;
         cfb_wake_user_added();
