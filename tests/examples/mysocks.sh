@@ -37,21 +37,17 @@ wants FIRST "$dir/idle"
 printf 'ONE\nTWO WORDS\n' | cmp - "$dir/client" || die "the client printed: $(cat "$dir/client")"
 printf second >&9
 exec 9>&-
-tries=0
+patient
 while kill -0 "$idle" 2>/dev/null; do
-        tries=$((tries + 1))
-        [ $tries -lt 1000 ] || die "the silent one never sees the end"
-        sleep 0.01
+        waits "the silent one never sees the end"
 done
 wait "$idle" || die "the silent one: $(cat "$dir/idle.err")"
 wants FIRSTSECOND "$dir/idle"
 
 # Both clients have ended: so have their processes.
-tries=0
+patient
 while [ -n "$(cat "/proc/$server/task/$server/children")" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 1000 ] || die "children stay: $(cat "/proc/$server/task/$server/children")"
-        sleep 0.01
+        waits "children stay: $(cat "/proc/$server/task/$server/children")"
 done
 
 if "$bin/mysocks/mysocks_server" "$port" 2>"$dir/why"; then die "two servers on one port"; fi

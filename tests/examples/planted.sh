@@ -43,6 +43,8 @@ plant() {
 }
 
 compiler=$*
+EXAMPLES_PATIENCE=5
+export EXAMPLES_PATIENCE
 plant echo_server echo_server echo_server 's/+ client->sent,/+ 0,/'
 plant echo_server echo_server echo_server 's/client->sent == client->owed.data_len/1/'
 plant echo_server echo_server echo_server 's/client->sent = 0;//'
@@ -59,5 +61,10 @@ plant mysocks mysocks/server mysocks/mysocks_server 's/signal(SIGCHLD, SIG_IGN);
 plant mysocks mysocks/server mysocks/mysocks_server 's/pid = fork();/pid = fork(); if (pid == 0) pause();/'
 plant mysocks mysocks/server mysocks/mysocks_server 's/closeSocket(channel); .. added .. .. the child.*//'
 plant mysocks mysocks/client mysocks/mysocks_client 's/at < length/at < 1/; s/length - at/1/'
+plant s2 s2/kill_child s2/s2_kill_child 's/SIGKILL, NULL/SIGTERM, NULL/'
+plant s2 s2/sigint s2/s2_sigint 's/SIGINT, interrupted/SIGTERM, interrupted/'
+plant s2 s2/process_group s2/s2_process_group 's/setpgid(child->pid, child->pid)/0/'
+plant s3 s3/signals s3/s3_signals 's/need(confab_signal_restore(&before));//'
+plant producer_consumer producer_consumer producer_consumer 's/sum += item;//'
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]
