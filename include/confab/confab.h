@@ -8,6 +8,7 @@
 #include <confab/message.h>
 #include <confab/process.h>
 #include <confab/signal.h>
+#include <confab/sync.h>
 #include <confab/transfer.h>
 #include <confab/types.h>
 #endif

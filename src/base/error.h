@@ -16,7 +16,7 @@ struct cfb_failure {
         int error;         /* negative errno */
         const char *call;  /* what was tried: "connect", "mq_open"; static storage */
         char subject[232]; /* on what: the address or path, cut */
-        char detail[120];  /* a word or two for the explainer: a key, a name; cut */
+        char detail[248];  /* a word or two for the explainer: a key, a name; cut */
         int64_t a, b;      /* numbers for the explainer: positions, sizes, limits */
         /* Writes what the failure means and what to try; NULL: strerror and a general hint. Returns as snprintf. */
         size_t (*explain)(const struct cfb_failure *failure, char *text, size_t text_cap);

@@ -5,8 +5,11 @@
  *
  * A signal sent once may arrive just before the thread enters the kernel, and then the call sleeps on. So each waiting thread owns a POSIX
  * timer that signals this very thread (SIGEV_THREAD_ID). cfb_nudge arms it to fire at once and then every millisecond until the
- * waiter has left: the first may be lost, the next is not. The handler does nothing; that it ran makes the call return EINTR
- * (msgrcv, msgsnd and semop are never restarted after a handler, signal(7), so SA_RESTART spares everybody else's calls).
+ * waiter has left: the first may be lost, the next is not. The handler does nothing; that it ran makes the call return EINTR. It is installed
+ * without SA_RESTART, which would have file locks waited for again (signal(7)): nobody else's calls are disturbed all the same, since
+ * the signal goes to the waiting thread alone, while it waits, and is delivered before the call that disarms the timer has returned.
+ *
+ * A deadline is the same timer, armed by the waiter itself before it says that it waits; a nudge only makes it earlier.
  *
  *   [N1] waiter:  timer = mine;  look whether the wait was ended;  block       (leave: timer = 0;  wait until arming is 0;  disarm)
  *   [N2] other:   end the wait;  arming++;  read timer;  arm it;  arming--
@@ -20,6 +23,7 @@
  */
 #include "base/nudge.h"
 
+#include <confab/types.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -27,6 +31,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The kernel's own layouts: the C libraries disagree on names and on the width of time. */
@@ -38,7 +43,7 @@ struct kernel_sigevent {
 struct kernel_itimerspec {
         int64_t interval_s, interval_ns, value_s, value_ns;
 };
-enum { THREAD_ID = 4, FIRST_NS = 1000, EVERY_NS = 1000000, PATIENCE = 10000 };
+enum { THREAD_ID = 4, FIRST_NS = 1000, EVERY_NS = 1000000, SECOND_NS = 1000000000, PATIENCE = 10000 };
 #ifdef SYS_timer_settime64
 #define TIMER_SETTIME SYS_timer_settime64
 #else
@@ -51,14 +56,19 @@ static int chosen; /* the signal; 0: none is free */
 
 static _Thread_local uint32_t own; /* this thread's timer, plus one */
 static _Thread_local volatile sig_atomic_t waiting;
-static _Thread_local bool was_blocked;
+static _Thread_local bool was_blocked, timed;
 
-static void set_timer(uint32_t timer, int64_t first_ns, int64_t every_ns) {
-        struct kernel_itimerspec spec = {.interval_ns = every_ns, .value_ns = first_ns};
+static void set_timer_by(uint32_t timer, int flags, int64_t first_ns, int64_t every_ns) {
+        struct kernel_itimerspec spec = {
+                .interval_ns = every_ns, .value_s = first_ns / SECOND_NS, .value_ns = first_ns % SECOND_NS};
         int saved = errno; /* signal handlers come here */
 
-        syscall(TIMER_SETTIME, (int)(timer - 1), 0, &spec, NULL);
+        syscall(TIMER_SETTIME, (int)(timer - 1), flags, &spec, NULL);
         errno = saved;
+}
+
+static void set_timer(uint32_t timer, int64_t first_ns, int64_t every_ns) {
+        set_timer_by(timer, 0, first_ns, every_ns);
 }
 
 static void nudged(int signo) {
@@ -81,7 +91,7 @@ static void after_fork_child(void) {
 }
 
 static bool take_signal(int signo) {
-        struct sigaction now, action = {.sa_handler = nudged, .sa_flags = SA_RESTART};
+        struct sigaction now, action = {.sa_handler = nudged};
 
         if (sigaction(signo, NULL, &now) < 0 || (now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_DFL)
                 return false;
@@ -120,6 +130,10 @@ static int make_timer(void) {
 }
 
 int cfb_nudge_begin(struct cfb_nudge *nudge) {
+        return cfb_nudge_begin_until(nudge, CONFAB_FOREVER);
+}
+
+int cfb_nudge_begin_until(struct cfb_nudge *nudge, int64_t deadline_ns) {
         sigset_t ours, before;
         int r;
 
@@ -133,6 +147,9 @@ int cfb_nudge_begin(struct cfb_nudge *nudge) {
         pthread_sigmask(SIG_UNBLOCK, &ours, &before);
         was_blocked = sigismember(&before, chosen) == 1;
         waiting = 1;
+        timed = deadline_ns != CONFAB_FOREVER;
+        if (timed)
+                set_timer_by(own, TIMER_ABSTIME, deadline_ns > 0 ? deadline_ns : 1, EVERY_NS);
         atomic_store(&nudge->armed, 0);   /* [N2]: nobody arms before the next line */
         atomic_store(&nudge->timer, own); /* [N1] */
         return 0;
@@ -144,7 +161,7 @@ void cfb_nudge_end(struct cfb_nudge *nudge) {
         atomic_store(&nudge->timer, 0);                                   /* [N1] */
         for (int i = 0; atomic_load(&nudge->arming) && i < PATIENCE; i++) /* [N2] */
                 sched_yield();
-        if (atomic_exchange(&nudge->armed, 0))
+        if (atomic_exchange(&nudge->armed, 0) || timed)
                 set_timer(own, 0, 0);
         waiting = 0;
         if (was_blocked) {

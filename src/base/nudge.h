@@ -3,7 +3,7 @@
 #ifndef CFB_BASE_NUDGE_H
 #define CFB_BASE_NUDGE_H
 /*
- * Ending a system call that blocks on something no poll can watch (msgrcv, msgsnd, semop). See nudge.c.
+ * Ending a system call that blocks on something no poll can watch (msgrcv, msgsnd, semop, F_OFD_SETLKW). See nudge.c.
  *
  *      if (cfb_nudge_begin(&nudge) == 0) {
  *              while (nothing ended the wait && the call said EINTR) ...
@@ -26,6 +26,8 @@ struct cfb_nudge {
  * 0, or -errno where it cannot be had (no signal or no timer left): wait in another way. One system call.
  */
 int cfb_nudge_begin(struct cfb_nudge *nudge);
+/* The same, and as if cfb_nudge came at @deadline_ns, again and again until cfb_nudge_end. */
+int cfb_nudge_begin_until(struct cfb_nudge *nudge, int64_t deadline_ns);
 void cfb_nudge_end(struct cfb_nudge *nudge);
 
 /* Async-signal-safe, any thread, also the waiting one's own handler. */

@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -52,6 +53,36 @@ TEST(a_nudge_before_the_call_ends_it) {
 }
 
 static atomic_bool ended;
+static int64_t now_ns(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Also when it has passed before the call, and for a lock of a file, which the kernel would wait for again after SA_RESTART. */
+TEST(a_deadline_ends_it) {
+        __attribute__((cleanup(remove_queue))) int queue = msgget(IPC_PRIVATE, 0600);
+        struct flock whole = {.l_type = F_WRLCK};
+        int held = open("file", O_RDWR | O_CREAT | O_CLOEXEC, 0600),
+            wanted = open("file", O_RDWR | O_CLOEXEC);
+
+        check_eq(fcntl(held, F_OFD_SETLK, &whole), 0);
+        for (int64_t delay_ms = -1; delay_ms < 20; delay_ms += 5) {
+                int64_t deadline_ns = now_ns() + delay_ms * 1000000;
+
+                check_eq(cfb_nudge_begin_until(&nudge, deadline_ns), 0);
+                check_eq(block_once(queue), -EINTR);
+                check_eq(fcntl(wanted, F_OFD_SETLKW, &whole), -1);
+                check_eq(errno, EINTR);
+                cfb_nudge_end(&nudge);
+                check(now_ns() >= deadline_ns);
+        }
+        close(held);
+        close(wanted);
+        sleep_ms(5);
+        check_eq(nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL), 0); /* nothing ticks on */
+}
 
 static void *nudge_often(void *unused) {
         (void)unused;
