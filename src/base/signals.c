@@ -93,6 +93,17 @@ void cfb_signal_name(char name[16], int number) {
                 snprintf(name, 16, "SIGRTMAX-%u", (unsigned)from_max & 0x3F);
 }
 
+static size_t explain_rule(const struct cfb_failure *failure, char *text, size_t text_cap) {
+        size_t used = 0;
+
+        cfb_append(text, text_cap, &used, "%s: %s: %s", failure->subject, failure->call, failure->detail);
+        return used;
+}
+
+int cfb_signal_refuse(int error, const char *call, const char *subject, const char *why) {
+        return cfb_failed_with(error, call, subject, explain_rule, why, 0, 0);
+}
+
 static size_t explain_number(const struct cfb_failure *failure, char *text, size_t text_cap) {
         size_t used = 0;
 
@@ -128,12 +139,12 @@ int cfb_signal_check_catch(const char *call, int number, int message) {
                 return r;
         cfb_signal_name(name, number);
         if (flags & CATCHES_NOT)
-                return cfb_failed_with(-EINVAL, call, name, NULL,
-                                       "no process can catch, ignore or hold back SIGKILL and SIGSTOP", 0, 0);
+                return cfb_signal_refuse(-EINVAL, call, name,
+                                         "no process can catch, ignore or hold back SIGKILL and SIGSTOP");
         if ((flags & FAULT) && message)
-                return cfb_failed_with(
-                        -EINVAL, call, name, NULL,
-                        "a fault of the running instruction cannot wait: use confab_signal_handle", 0, 0);
+                return cfb_signal_refuse(-EINVAL, call, name,
+                                         "a fault of the running instruction cannot wait to be received: use "
+                                         "confab_signal_handle");
         return 0;
 }
 

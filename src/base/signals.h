@@ -21,4 +21,7 @@ int cfb_signal_check(const char *call, int number, int zero);
 /* Also -EINVAL for those that nobody can catch; with @message also for faults, which cannot wait in a descriptor. */
 int cfb_signal_check_catch(const char *call, int number, int message);
 
+/* Records and returns @error: a rule, @why in at most 119 bytes, said of @subject as it is. */
+int cfb_signal_refuse(int error, const char *call, const char *subject, const char *why);
+
 #endif

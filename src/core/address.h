@@ -30,7 +30,8 @@
         X(FROM, from)           \
         X(FAMILY, family)       \
         X(GRACE, grace)         \
-        X(MESSAGE_SIZE, message-size)
+        X(MESSAGE_SIZE, message-size) \
+        X(SIGNAL, signal)
 /* clang-format on */
 enum cfb_key_number {
 #define X(NAME, text) CFB_KEY_NUMBER_##NAME,
@@ -65,6 +66,8 @@ struct cfb_address {
         char *from;            /* owned; NULL: not given */
         int family;            /* AF_UNSPEC, AF_INET, AF_INET6 */
         uint64_t message_size; /* 0: not given */
+        uint64_t signals;      /* signal n is bit n - 1 */
+        int signal_first;      /* of those, as they were written; 0: not given */
 };
 
 /*

@@ -26,6 +26,7 @@ struct confab_endpoint {
         bool listening;     /* accept is what receives here */
         bool owns_fds;      /* close them at close; true unless lent (fd://, stdio://) */
         bool owns_name;     /* it created the name in the system and removes it */
+        bool polls;         /* its descriptor is waited on, although its transport has ready() */
         struct cfb_framed *framed; /* streams with frame=, else NULL */
         struct cfb_pool *pool;
         struct cfb_buffer *claim; /* confab_claim's room */

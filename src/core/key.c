@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/signals.h"
 #include "core/address_text.h"
 #include "core/transport.h"
 
@@ -40,6 +41,8 @@ const char *const cfb_whys[] = {
         [CFB_NO_USER] = "there is no user of that name",
         [CFB_NO_GROUP] = "there is no group of that name",
         [CFB_EMPTY] = "the value is empty",
+        [CFB_NO_SIGNAL] =
+                "that is not a list of signals; they look like USR1,RTMIN+1 and confab signal lists them",
 };
 
 static const struct cfb_word frames[] = {
@@ -237,6 +240,28 @@ static int read_owner(struct cfb_address *address, const struct cfb_key *key, co
 static int read_group(struct cfb_address *address, const struct cfb_key *key, const char *value) {
         return read_id(address, key, value, true);
 }
+
+/* Names or numbers between commas. */
+static int read_signals(struct cfb_address *address, const struct cfb_key *key, const char *value) {
+        uint64_t signals = 0;
+        int first = 0;
+
+        for (;; value++) {
+                size_t len = strcspn(value, ",");
+                int number = cfb_signal_number_of(value, len);
+
+                if (number < 1)
+                        return CFB_NO_SIGNAL;
+                first = first ? first : number;
+                signals |= UINT64_C(1) << (number - 1);
+                value += len;
+                if (!*value)
+                        break;
+        }
+        address->signal_first = first;
+        return cfb_key_store(address, key, signals);
+}
+
 #define FIELD(field) \
         .at = offsetof(struct cfb_address, field), .len = sizeof(((struct cfb_address *)NULL)->field)
 
@@ -310,6 +335,10 @@ const struct cfb_key cfb_keys[CFB_N_KEYS] = {
                 "message-size", "the kernel's, " SIZE_TEXT,
                 "bytes reserved for each message of a queue that is created",
                 read_size, FIELD(message_size), .least = 1, .most = SIZE_LIMIT },
+        [CFB_KEY_NUMBER_SIGNAL] = {
+                "signal", "none, names or numbers between commas: USR1,RTMIN+1",
+                "signals to receive; where messages are sent, the first is what those without a type are",
+                read_signals, FIELD(signals) },
 };
 /* clang-format on */
 

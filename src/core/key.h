@@ -18,6 +18,7 @@ enum cfb_why {
         CFB_NO_USER,
         CFB_NO_GROUP,
         CFB_EMPTY,
+        CFB_NO_SIGNAL,
 };
 /* The same in words. */
 extern const char *const cfb_whys[];

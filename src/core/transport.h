@@ -73,7 +73,8 @@ struct cfb_transport {
 
         /* Optional; absent: poll on the descriptors. Waits until @direction may be possible; see cfb_wait_direction. */
         int (*wait)(struct confab_endpoint *endpoint, uint32_t direction, int64_t deadline_ns);
-        /* Required where wait waits for something without a descriptor: 1 if @direction is possible now, else 0. */
+        /* Required where wait waits for something without a descriptor: 1 if @direction is possible now, else 0. Not asked of endpoints
+         * that set polls. */
         int (*ready)(struct confab_endpoint *endpoint, uint32_t direction);
         /* Optional: ends a wait that does not look at the waiter's wake descriptor. Async-signal-safe, any thread. */
         void (*interrupt)(struct confab_endpoint *endpoint);

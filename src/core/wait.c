@@ -177,6 +177,10 @@ int confab_descriptor(confab_endpoint *endpoint, uint32_t direction, struct poll
  */
 enum { FEW = 32, NAP_FIRST_NS = 50 * 1000, NAP_LAST_NS = 5 * 1000 * 1000 };
 
+static bool has_no_descriptor(const confab_endpoint *endpoint) {
+        return endpoint->transport->ready && !endpoint->polls;
+}
+
 /* Marks what is ready without polling: buffered frames, and napping transports. Sets *@napsp if any of those is asked for. */
 static int look(struct confab_interest *interests, unsigned n_interests, bool *napsp) {
         int n_ready = 0;
@@ -188,7 +192,7 @@ static int look(struct confab_interest *interests, unsigned n_interests, bool *n
                 interest->ready = 0;
                 if ((interest->direction & CONFAB_RECEIVE) && endpoint->framed && cfb_framed_ready(endpoint))
                         interest->ready |= CONFAB_RECEIVE;
-                if (endpoint->transport->ready) {
+                if (has_no_descriptor(endpoint)) {
                         *napsp = true;
                         for (uint32_t direction = CONFAB_RECEIVE; direction <= CONFAB_SEND; direction++)
                                 if ((interest->direction & endpoint->direction & direction) &&
@@ -218,7 +222,7 @@ static int prepare_polls(struct confab_interest *interests, unsigned n_interests
 
                         if (!(interests[i].direction & direction))
                                 continue;
-                        if (endpoint->transport->ready) {
+                        if (has_no_descriptor(endpoint)) {
                                 if (!(endpoint->direction & direction)) /* it would never be ready */
                                         return cfb_unsupported_of(endpoint, "wait",
                                                                   direction == CONFAB_SEND ? "sending"
@@ -246,7 +250,7 @@ static int collect(struct confab_interest *interests, unsigned n_interests, cons
         for (unsigned i = 0; i < n_interests; i++) {
                 struct confab_interest *interest = &interests[i];
 
-                if (interest->endpoint->transport->ready) {
+                if (has_no_descriptor(interest->endpoint)) {
                         n_ready += interest->ready != 0;
                         continue;
                 }

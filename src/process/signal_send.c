@@ -137,12 +137,18 @@ static size_t explain_full(const struct cfb_failure *failure, char *text, size_t
 }
 
 int cfb_signal_failed(int error, const char *call, const char *subject, int32_t pid) {
-        cfb_explainer *explain = error == -ESRCH || error == -EPIPE        ? explain_gone
-                                 : error == -EPERM                         ? explain_not_ours
-                                 : error == -EAGAIN || error == -ETIMEDOUT ? explain_full
-                                                                           : NULL;
+        cfb_explainer *explain = error == -ESRCH || error == -ENOENT || error == -EPIPE ? explain_gone
+                                 : error == -EPERM                                      ? explain_not_ours
+                                 : error == -EAGAIN || error == -ETIMEDOUT              ? explain_full
+                                                                                        : NULL;
 
         return cfb_failed_with(error, call, subject, explain, NULL, pid, 0);
+}
+
+bool cfb_signal_has_room(int32_t pid) {
+        struct facts facts;
+
+        return !look_at(&facts, pid) || facts.n_pending < facts.pending_max;
 }
 
 /* --- single steps --- */
@@ -154,9 +160,9 @@ int cfb_signal_open(const char *call, const char *subject, int32_t pid) {
                 return fd;
         /* ENOENT: Linux 6.15 */
         if (errno == EINVAL || errno == ENOENT)
-                return cfb_failed_with(-EINVAL, call, subject, NULL,
-                                       "this is the number of a thread, not of a process: ps -eL shows whose",
-                                       0, 0);
+                return cfb_signal_refuse(
+                        -EINVAL, call, subject,
+                        "this is the number of a thread, not of a process: ps -eL shows whose");
         return cfb_signal_failed(-errno, call, subject, pid);
 }
 
@@ -224,7 +230,7 @@ static int refuse_target(const char *call, const char *what, int32_t target, con
         char subject[32];
 
         snprintf(subject, sizeof(subject), "%s %" PRId32, what, target);
-        return cfb_failed_with(-EINVAL, call, subject, NULL, why, 0, 0);
+        return cfb_signal_refuse(-EINVAL, call, subject, why);
 }
 
 int confab_signal_send(int32_t pid, int number, const int32_t *value, int64_t deadline_ns) {

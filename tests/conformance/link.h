@@ -26,6 +26,10 @@ struct row {
         bool slow; /* what is sent takes a while to arrive: another process carries it */
         const char *
                 deaf; /* the same, but the far end never receives; NULL: nobody receives unless the case does */
+        void (*before)(void); /* prepares the process, before the ends are made */
+        void (*narrow)(void); /* makes the room small, before it is filled */
+        void (*crowd)(void);  /* others take a part of the room, where it is not the mechanism's alone */
+        const char *types[2]; /* of types: two that can be sent, the lower first; NULL: 3 and 7 */
 };
 
 struct link {
@@ -57,6 +61,11 @@ void link_drop_sender(struct link *link);
 void link_drop_receiver(struct link *link);
 /* A second sender to the same receiver, where there is no connection; NULL: there cannot be one. */
 confab_endpoint *link_second_sender(const struct link *link);
+
+/*
+ * What every mechanism carries: @len bytes that are one number in decimal, which is all that some can. The texts in the cases are numbers, too.
+ */
+void payload(void *data, size_t len);
 
 /* Sends @len bytes, or fails the test. */
 void send_bytes(confab_endpoint *endpoint, const void *data, size_t len);

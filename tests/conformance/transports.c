@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +30,32 @@ static int stdio_loop(int fds[2]) {
         close(fds[0]);
         close(fds[1]);
         return 0;
+}
+
+/* Signals that come when nobody receives any more would end this process; none of these tests has a meaning for them. */
+static void ignore_signals(void) {
+        signal(SIGRTMIN + 1, SIG_IGN);
+        signal(SIGRTMIN + 2, SIG_IGN);
+}
+
+/* RLIMIT_SIGPENDING is this process's own, but what waits in all processes of the user counts. */
+static void few_signals(void) {
+        struct rlimit limit;
+
+        check(getrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+        if (limit.rlim_cur > 500)
+                limit.rlim_cur = 500;
+        check(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+}
+
+static void other_signals(void) {
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGRTMIN + 3);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        for (int i = 0; i < 7; i++)
+                sigqueue(getpid(), SIGRTMIN + 3, (union sigval){.sival_int = i});
 }
 
 const struct row rows[] = {
@@ -51,6 +79,16 @@ const struct row rows[] = {
         {"udp6", "udp://[::1]:0", MADE_BOUND, NULL, false, NULL},
         {"mq", "mq:///confab-test-%d?message-size=1024", MADE_BOUND, NULL, false, NULL},
         {"sysv", "sysv://%d", MADE_BOUND, NULL, false, NULL},
+        {"signal",
+         "signal://self?signal=RTMIN+1,RTMIN+2",
+         MADE_BOUND,
+         NULL,
+         false,
+         NULL,
+         ignore_signals,
+         few_signals,
+         other_signals,
+         {"RTMIN+1", "RTMIN+2"}},
         {"exec", "exec://cat", MADE_LOOP, NULL, true, "exec://exec%20sleep%2010?grace=1ms"},
         {"fd-pipe", "fd://%d?take", MADE_INHERIT, inherited_pipe, false, NULL},
         {"fd-socket", "fd://%d?take", MADE_INHERIT, inherited_sockets, false, NULL},
@@ -189,6 +227,8 @@ struct link link_make(const struct row *row) {
         int unused[2];
 
         row_address(row, link.address, sizeof(link.address));
+        if (row->before)
+                row->before();
         switch (row->making) {
         case MADE_PAIR:
                 check_ok(confab_pair(ends, link.address, NULL));
@@ -256,6 +296,12 @@ confab_endpoint *link_second_sender(const struct link *link) {
 void let_carry(const struct row *row) {
         if (row->slow)
                 nap_ms(100);
+}
+
+void payload(void *data, size_t len) {
+        memset(data, '1', len);
+        if (len > 1)
+                *(char *)data = '-'; /* so that 11 of them are within 32 bits */
 }
 
 void send_bytes(confab_endpoint *endpoint, const void *data, size_t len) {

@@ -18,7 +18,15 @@
 #include <unistd.h>
 
 static const int64_t MS = 1000000;
-enum { EVERY_US = 100, N_NUMBERS = 2000, LARGE = 3 << 20, DIGITS = 8 };
+enum {
+        EVERY_US = 100,
+        N_NUMBERS = 2000,
+        LARGE = 3 << 20,
+        DIGITS = 8,
+        FROM = 10000000,
+        TINY = 64,
+        N_TINY = 2000
+};
 
 static atomic_int n_signals;
 static confab_endpoint *_Atomic target;
@@ -115,7 +123,7 @@ static void *send_numbers(void *data) {
                 char text[DIGITS + 1];
                 struct confab_message message = confab_message_of(text, DIGITS);
 
-                snprintf(text, sizeof(text), "%08x", i); /* no bytes that end a line */
+                snprintf(text, sizeof(text), "%08u", (FROM + i) % 100000000);
                 check_eq(confab_send(numbers->endpoint, &message, CONFAB_FOREVER), DIGITS);
                 if (i % 8 == 0) { /* let the receiver wait */
                         struct timespec little = {.tv_nsec = 50000};
@@ -140,7 +148,7 @@ static void receive_numbers(confab_endpoint *endpoint, uint64_t n) {
                         text[have++] = p[i];
                         if (have < DIGITS)
                                 continue;
-                        check_eq(strtoul(text, NULL, 16), expected++);
+                        check_eq(strtoul(text, NULL, 10), FROM + expected++);
                         have = 0;
                 }
                 confab_release(endpoint, &message);
@@ -190,6 +198,19 @@ static void *drain_slowly(void *data) {
         return NULL;
 }
 
+/* Bytes for messages of @step: no newlines; where a message is a number, numbers. */
+static void fill_in(unsigned char *bytes, size_t len, size_t step) {
+        for (size_t i = 0; i < len; i++) {
+                bytes[i] = (unsigned char)(i * 2654435761u >> 11) | 1; /* odd, and never 11 */
+                if (bytes[i] == '\n' || bytes[i] == '\r')
+                        bytes[i] = 'x';
+        }
+        for (size_t i = 0; step < TINY && i < len; i += step) {
+                payload(bytes + i, step);
+                bytes[i + step - 1] = (unsigned char)('0' + i / step % 10);
+        }
+}
+
 static void a_blocked_sender_sends_all(const struct row *row) {
         static unsigned char bytes[LARGE];
         struct link link = link_make(row);
@@ -200,16 +221,15 @@ static void a_blocked_sender_sends_all(const struct row *row) {
 
         if (properties.boundaries == CONFAB_BOUNDARIES_MESSAGE && step > 60000)
                 step = 60000;
-        for (size_t i = 0; i < LARGE; i++)
-                bytes[i] = (unsigned char)(i * 2654435761u >> 11) |
-                           1; /* no newline in lines: odd, and never 11 */
-        for (size_t i = 0; i < LARGE; i++)
-                if (bytes[i] == '\n' || bytes[i] == '\r')
-                        bytes[i] = 'x';
+        if (step < TINY)
+                draining.len = N_TINY * step;
+        if (row->narrow)
+                row->narrow();
+        fill_in(bytes, draining.len, step);
         thread = calm_thread(drain_slowly, &draining);
         begin_storm();
-        for (size_t sent = 0; sent < LARGE;) {
-                size_t len = LARGE - sent < step ? LARGE - sent : step;
+        for (size_t sent = 0; sent < draining.len;) {
+                size_t len = draining.len - sent < step ? draining.len - sent : step;
                 struct confab_message message = confab_message_of(bytes + sent, len);
 
                 check_eq(confab_send(link.sender, &message, CONFAB_FOREVER), (int64_t)len);
@@ -217,7 +237,7 @@ static void a_blocked_sender_sends_all(const struct row *row) {
         }
         pthread_join(thread, NULL);
         end_storm();
-        check(draining.sum == sum_of(0, bytes, LARGE));
+        check(draining.sum == sum_of(0, bytes, draining.len));
         link_close(&link);
 }
 
@@ -259,7 +279,7 @@ static void opened_and_closed(const struct row *row) {
                 struct link link = link_make(row);
                 char data[8];
 
-                send_bytes(link.sender, "x", 1);
+                send_bytes(link.sender, "1", 1);
                 check_eq(receive_bytes(link.receiver, data, sizeof(data)), 1);
                 link_close(&link);
                 if (row->making == MADE_LOOP && row->prepare)
@@ -281,7 +301,7 @@ static void own_interrupts_end_only_waits(const struct row *row) {
                 check_eq(confab_receive(link.receiver, &message, NULL, CONFAB_FOREVER), -EINTR);
         for (int i = 0; i < 100 && !row->slow; i++) {
                 /* a loop's one endpoint is interrupted in both directions, but sending has no need to wait */
-                struct confab_message sent = confab_message_of("x", 1);
+                struct confab_message sent = confab_message_of("1", 1);
 
                 check_eq(confab_send(link.sender, &sent, CONFAB_FOREVER), 1);
                 while ((r = confab_receive(link.receiver, &message, NULL, CONFAB_FOREVER)) == -EINTR)
@@ -295,7 +315,7 @@ static void own_interrupts_end_only_waits(const struct row *row) {
         r = confab_receive(link.receiver, &message, NULL, confab_after(5 * MS));
         check(r == -EINTR || r == -ETIMEDOUT);
         check_eq(confab_receive(link.receiver, &message, NULL, confab_after(5 * MS)), -ETIMEDOUT);
-        send_bytes(link.sender, "y", 1);
+        send_bytes(link.sender, "2", 1);
         check_eq(receive_bytes(link.receiver, data, sizeof(data)), 1);
         link_close(&link);
 }
