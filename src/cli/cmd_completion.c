@@ -14,6 +14,14 @@ static void print_schemes(const char *before, const char *after) {
                 printf("%s%s%s", before, scheme, after);
 }
 
+/* Without SIG, as they are typed; real-time ones count from SIGRTMIN and are too many to help. */
+static void print_signals(void) {
+        struct confab_signal signal = {.size = sizeof(signal)};
+
+        for (int number = 1; confab_signal_describe(&signal, number) == 0; number++)
+                printf("%s%s", number > 1 ? " " : "", signal.name + 3);
+}
+
 /* The words an operand of @cmd can be. */
 static void print_operands(const struct cli_cmd *cmd) {
         if (cmd->operand_words == NULL)
@@ -25,6 +33,8 @@ static void print_operands(const struct cli_cmd *cmd) {
                 print_schemes(" ", "");
         } else if (strcmp(cmd->operand_words, "@addresses") == 0) {
                 print_schemes("", ":// ");
+        } else if (strcmp(cmd->operand_words, "@signals") == 0) {
+                print_signals();
         } else {
                 fputs(cmd->operand_words, stdout);
         }

@@ -40,6 +40,8 @@ static const char *const variants[] = {
         "unix:///path?type=stream",
         "unix:///path?type=seqpacket",
         "unix:///path?type=datagram",
+        "signal://self?signal=USR1",
+        "signal://self?signal=RTMIN+1",
 };
 
 static bool has_variants(const char *scheme) {

@@ -45,8 +45,8 @@ struct cli_cmd {
         const char *details; /* paragraphs for --help under the options; NULL: none */
         const struct cli_option *options;
         const struct cli_column *columns; /* of the table it prints (columns.h), for --help; NULL: none */
-        const char
-                *operand_words; /* completion of the operands: words; "@addresses"; "@topics"; NULL: files */
+        const char *
+                operand_words; /* completion of the operands: words; "@addresses"; "@signals"; "@topics"; NULL: files */
         unsigned min_operands, max_operands; /* UINT_MAX: any number */
         bool verbatim;                       /* the first operand ends the options: what follows is data */
         int (*run)(struct cli_args *args);   /* returns an enum cli_exit */

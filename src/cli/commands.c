@@ -14,6 +14,7 @@
         X(bench)      \
         X(demo)       \
         X(rm)         \
+        X(signal)     \
         X(properties) \
         X(help)       \
         X(completion) \

@@ -129,7 +129,11 @@ int cli_print_json(const struct cli_args *args, const confab_endpoint *endpoint,
         if (peer != NULL && (peer->flags & CONFAB_PEER_CREDENTIALS) != 0) {
                 cli_json_unsigned(&json, "pid", peer->pid);
                 cli_json_unsigned(&json, "uid", peer->uid);
-                cli_json_unsigned(&json, "gid", peer->gid);
+                if (peer->gid != UINT32_MAX)
+                        cli_json_unsigned(&json, "gid", peer->gid);
+        } else if (peer != NULL && peer->pid != 0) { /* what the sender says of itself */
+                cli_json_unsigned(&json, "claimed-pid", peer->pid);
+                cli_json_unsigned(&json, "claimed-uid", peer->uid);
         }
         cli_json_signed(&json, "type", message->type);
         cli_json_unsigned(&json, "priority", message->priority);
@@ -145,7 +149,7 @@ void cli_tell_chosen(const struct cli_args *args, const confab_endpoint *listene
         size_t len = strcspn(asked, "?");
 
         if ((port && strncmp(asked + len - 2, ":0", 2) == 0) ||
-            (len == 8 && strncmp(asked, "unix://@", 8) == 0))
+            (len == 8 && strncmp(asked, "unix://@", 8) == 0) || strncmp(asked, "signal://self", 13) == 0)
                 cli_say(args, "listening on %s", confab_address(listener));
 }
 

@@ -308,10 +308,10 @@ def what_was_mistyped_is_named():
 @test
 def what_the_kernel_chose_is_told():
     for words in [("listen", "tcp://127.0.0.1:0"), ("receive", "--listen", "udp://127.0.0.1:0"),
-                  ("listen", "unix://@?type=seqpacket"), ("relay", "--listen", "tcp://127.0.0.1:0?frame=line", "stdio://")]:
+                  ("listen", "unix://@?type=seqpacket"), ("receive", "--listen", "signal://self?signal=USR1"), ("relay", "--listen", "tcp://127.0.0.1:0?frame=line", "stdio://")]:
         run(*words, "--deadline=100ms", code=124)
         told = re.search(r"listening on (\S+)\n", run.words)
-        assert told and not re.search(r":0(\?|$)|@(\?|$)", told[1]), (words, run.words)
+        assert told and not re.search(r":0(\?|$)|@(\?|$)|self", told[1]), (words, run.words)
     run("listen", f"tcp://127.0.0.1:{free_port()}", "--deadline=100ms", code=124)
     assert "listening" not in run.words, run.words
 
@@ -639,6 +639,58 @@ def properties_of_all():
     assert plain[0].split() == ["address", "property", "value", "meaning"] and "\033" not in "".join(plain)
 
 
+@test
+def signals_are_listed():
+    rows = {row["name"]: row for row in map(json.loads, run("signal", "--json").splitlines())}
+    assert len(rows) == 31 + signal.SIGRTMAX - signal.SIGRTMIN + 1
+    assert rows["SIGINT"]["number"] == 2 and rows["SIGINT"]["action"] == "terminate" and rows["SIGINT"]["caught"]
+    assert not rows["SIGKILL"]["caught"] and rows["SIGRTMIN+3"]["queued"] and not rows["SIGUSR1"]["queued"]
+    assert run("signal", "--raw", "-o", "number,action", "chld").split() == [b"17", b"ignore"]
+    assert run("signal").split()[:3] == [b"number", b"name", b"action"]
+
+
+@test
+def signals_are_sent():
+    process = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    run("signal", "0", str(process.pid))
+    run("signal", "STOP", f"-{process.pid}")
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    run("signal", "--group", "cont", str(process.pid))
+    assert os.WIFCONTINUED(os.waitpid(process.pid, os.WCONTINUED)[1])
+    run("signal", "15", "--", f"-{process.pid}")
+    assert process.wait(10) == -signal.SIGTERM
+    run("signal", "0", str(process.pid), code=1)
+    assert f"there is no process {process.pid}" in run.words, run.words
+    for words, said in ((["NONE", "1"], "there is no such signal"), (["TERM", "x"], "is no process"),
+                        (["--value", "1", "TERM", "-77"], "a value cannot go to a group"), (["TERM", "--"], "no target")):
+        run("signal", *words, code=2)
+        assert said in run.words, run.words
+    for target in ("0", "-0", "-1"):
+        run("signal", "TERM", target, code=1)
+
+
+@test
+def signals_are_received():
+    receiver = start("receive", "--listen", "--count", "3", "--json", "--deadline", "10s", "signal://self?signal=USR1,RTMIN+1")
+    until(lambda: said(receiver), "the address")
+    address = said(receiver).split()[-1]
+    assert address == f"signal://{receiver.pid}?signal=USR1,RTMIN+1", address
+    run("signal", "--value", "-5", "RTMIN+1", str(receiver.pid))
+    run("send", "--type", str(signal.SIGRTMIN + 1), address, "42")
+    os.kill(receiver.pid, signal.SIGUSR1)
+    got = sorted(json.loads(line)["data"] for line in end(receiver).splitlines())
+    assert got == ["", "-5", "42"], got
+    receiver = start("receive", "--deadline", "200ms", "signal://self?signal=USR1")
+    end(receiver, code=124)
+    run("send", "signal://self?signal=USR1", "one", code=1)
+    assert "one number" in run.words, run.words
+
+
+def said(process):
+    process.said.seek(0)
+    return process.said.read().decode()
+
+
 def commands():
     return re.findall(r"^  (\w+)  ", run("help").decode().split("Commands\n")[1], re.M)
 
@@ -653,7 +705,8 @@ def help_of_everything():
         assert text.startswith(f"Usage: confab {command} ") and "\033" not in text
         assert all(len(line) <= 130 for line in text.splitlines()), command
     for scheme in run("version").decode().splitlines()[1].split()[1:]:
-        assert run("help", scheme).decode().startswith(f"{scheme}://"), scheme
+        assert run("help", f"{scheme}://").decode().startswith(f"{scheme}://"), scheme
+        assert scheme in commands() or run("help", scheme) == run("help", f"{scheme}://"), scheme
     assert b"tcp://" in run("help", "addresses")
 
 
