@@ -12,6 +12,10 @@
  * for large writes (large folios): the pipe is filled with all there is before it is emptied, 0.21 s of processor a GiB against
  * 0.48 s with 256 KiB at a time and 0.32 to 0.45 s copied.
  *
+ * ext4 books every block of a delayed write by itself, a third of what the write costs; blocks that lie in one unwritten extent cost nearly
+ * nothing. So exactly the bytes in the pipe are reserved before they are written (0.11 against 0.19 s a GiB for 4 MiB at a time); elsewhere (tmpfs)
+ * that costs more than it spares. A death between the two leaves at most 4 MiB of blocks behind the file's end, until it is truncated or removed.
+ *
  * splice waits inside the kernel when the description it moves to or from is blocking, whatever its flags say (sockets look at
  * O_NONBLOCK alone). So a description of our own gets O_NONBLOCK here; one that is lent and blocking is spliced only if it is a
  * pipe (SPLICE_F_NONBLOCK is honoured there) or a regular file (which never waits). What the kernel refuses to splice (-EINVAL:
@@ -34,6 +38,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -41,6 +46,8 @@ enum {
         MOVE_LEN = 256 << 10,       /* bytes between sockets at once, and the pipe for them */
         FILE_MOVE_LEN = 4096 << 10, /* towards a file: as much as the pieces in the pipe hold */
         FILE_PIPE_LEN = 1024 << 10, /* 256 pieces; more needs a privilege */
+        RESERVE_LEAST = 128 << 10,  /* below, the call costs what it spares */
+        MAGIC_EXT4 = 0xEF53,        /* of ext2 and ext3 too, which refuse to reserve */
 };
 
 enum way {
@@ -54,6 +61,7 @@ struct confab_transfer {
         struct confab_transfer_options options;
         enum way way;
         bool ended;                    /* the source */
+        bool reserves;                 /* the sink is a file of ext4's: blocks before bytes */
         bool flushing;                 /* a framed sink still has a part of a message */
         uint32_t waits;                /* CONFAB_RECEIVE: for the source, CONFAB_SEND: for the sink */
         int pipe_fds[2];               /* PIPED, and what is left of it after a change to COPY; -1 */
@@ -105,6 +113,12 @@ static enum way choose_way(const confab_transfer *transfer) {
         return from == PIPE || to == PIPE ? DIRECT : PIPED;
 }
 
+static bool is_on_ext4(int fd) {
+        struct statfs fs;
+
+        return fstatfs(fd, &fs) == 0 && fs.f_type == MAGIC_EXT4;
+}
+
 int confab_transfer_new(confab_transfer **transferp, confab_endpoint *source, confab_endpoint *sink,
                         const struct confab_transfer_options *options) {
         CFB_UNCANCELLED;
@@ -138,6 +152,7 @@ int confab_transfer_new(confab_transfer **transferp, confab_endpoint *source, co
                 cfb_sigpipe_guard();
         to_file = fstat(sink->fds[CFB_SENDING], &st) == 0 && S_ISREG(st.st_mode);
         transfer->move_len = to_file ? FILE_MOVE_LEN : MOVE_LEN;
+        transfer->reserves = to_file && is_on_ext4(sink->fds[CFB_SENDING]);
         if (transfer->way == PIPED) {
                 if (pipe2(transfer->pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
                         transfer->way = COPY; /* no descriptors left: the slower way needs none */
@@ -219,6 +234,15 @@ static int fill_pipe(confab_transfer *transfer) {
         return n == -EAGAIN ? would_wait(transfer, CONFAB_RECEIVE) : (int)n;
 }
 
+/* Blocks for what the pipe holds. It need not succeed: a full disk is told by the write. */
+static void reserve(confab_transfer *transfer) {
+        int to = transfer->sink->fds[CFB_SENDING];
+        off_t at = lseek(to, 0, SEEK_CUR);
+
+        if (at < 0 || fallocate(to, FALLOC_FL_KEEP_SIZE, at, (off_t)transfer->piped) < 0)
+                transfer->reserves = false;
+}
+
 /* One round through the pipe. 1: something moved, 0: the end, -EAGAIN. */
 static int step_piped(confab_transfer *transfer, uint64_t *moved) {
         int64_t n;
@@ -237,6 +261,8 @@ static int step_piped(confab_transfer *transfer, uint64_t *moved) {
                         transfer->failure = 0; /* told at once */
                         return r;
                 }
+                if (transfer->reserves && transfer->piped >= RESERVE_LEAST)
+                        reserve(transfer);
         }
         n = splice_step(transfer, transfer->pipe_fds[0], transfer->sink->fds[CFB_SENDING], transfer->piped,
                         true);

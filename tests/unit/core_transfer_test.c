@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LEN = 3 << 20 };
@@ -140,6 +141,7 @@ static void into_file(int flags) {
         confab_transfer *transfer;
         struct side sending = {.bytes = bytes};
         char address[32];
+        struct stat st;
         pthread_t sender;
         uint64_t moved = 0;
         int fd = open("file", O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC | flags, 0600), r;
@@ -164,6 +166,9 @@ static void into_file(int flags) {
         check_eq(moved, LEN);
         check_eq(pread(fd, back, LEN, 0), LEN);
         check_mem(back, bytes, LEN);
+        /* Blocks reserved before they are written: for no more than what was written; its index and the like take some. */
+        check_eq(fstat(fd, &st), 0);
+        check((uint64_t)st.st_blocks * 512 <= LEN + 256 * 1024);
         close(fd);
         free(bytes);
         free(back);
