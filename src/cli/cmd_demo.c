@@ -8,6 +8,7 @@
  * trip of 64 bytes is, how many messages of 64 bytes a second arrive, how many verified bytes of the files a second. 0 where
  * anything arrived wrong. It is one number for one machine and says nothing of reach: the page's last table does.
  */
+#include "arithmetic.h"
 #include "columns.h"
 #include "demo.h"
 #include "mechanisms.h"
@@ -211,17 +212,17 @@ static void rate(struct demo *demo) {
 
                 if (!row->verified)
                         continue;
-                shortest = fmin(shortest, demo_point_p50(row));
-                most = fmax(most, demo_point_rate(row));
-                widest = fmax(widest, row->bytes_per_s);
+                shortest = cli_least(shortest, demo_point_p50(row));
+                most = cli_most(most, demo_point_rate(row));
+                widest = cli_most(widest, row->bytes_per_s);
         }
         for (unsigned i = 0; i < demo->n_rows; i++) {
                 struct demo_row *row = &demo->rows[i];
 
                 if (row->verified && demo_point_p50(row) > 0)
-                        row->fitness =
-                                100 * cbrt(shortest / demo_point_p50(row) * (demo_point_rate(row) / most) *
-                                           (row->bytes_per_s / widest));
+                        row->fitness = 100 * cli_cube_root(shortest / demo_point_p50(row) *
+                                                           (demo_point_rate(row) / most) *
+                                                           (row->bytes_per_s / widest));
         }
         qsort(demo->rows, demo->n_rows, sizeof(demo->rows[0]), by_fitness);
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /* The plots: SVG with horizontal places in percent and text in pixels, so that they stretch without shrinking their labels. */
+#include "arithmetic.h"
 #include "demo.h"
-
-#include <math.h>
 
 /* --- latency: one line a mechanism, logarithmic --- */
 
@@ -12,9 +11,9 @@ struct axis {
 };
 
 static double place(const struct axis *axis, double value) {
-        double share = (log10(value) - log10(axis->low)) / (log10(axis->high) - log10(axis->low));
+        double share = cli_log2(value / axis->low) / cli_log2(axis->high / axis->low);
 
-        return 100 * fmin(1, fmax(0, share));
+        return 100 * cli_least(1, cli_most(0, share));
 }
 
 static struct axis latency_axis(const struct demo_report *report) {
@@ -27,12 +26,12 @@ static struct axis latency_axis(const struct demo_report *report) {
                 if (!report->rows[i].verified || !latency->count)
                         continue;
                 if (low > 0)
-                        axis.low = fmin(axis.low, low);
-                axis.low = fmin(axis.low, (double)latency->p50);
-                axis.high = fmax(axis.high, (double)latency->max);
+                        axis.low = cli_least(axis.low, low);
+                axis.low = cli_least(axis.low, (double)latency->p50);
+                axis.high = cli_most(axis.high, (double)latency->max);
         }
-        axis.low = pow(10, floor(log10(fmax(axis.low, 1))));
-        axis.high = pow(10, ceil(log10(axis.high)));
+        axis.low = cli_decade_below(cli_most(axis.low, 1));
+        axis.high = cli_decade_above(axis.high);
         if (axis.high <= axis.low)
                 axis.high = axis.low * 10;
         return axis;
@@ -118,11 +117,11 @@ void report_plot_latency(FILE *file, const struct demo_report *report) {
 enum { PLOT_TOP = 8, PLOT_HEIGHT = 120, PLOT_LEFT = 20, PLOT_RIGHT = 97 }; /* horizontally in percent */
 
 static double size_place(uint64_t size) {
-        return PLOT_LEFT + (PLOT_RIGHT - PLOT_LEFT) * (log2((double)size) - 6) / 10; /* 64 to 65536 */
+        return PLOT_LEFT + (PLOT_RIGHT - PLOT_LEFT) * (cli_log2((double)size) - 6) / 10; /* 64 to 65536 */
 }
 
 static double rate_place(const struct axis *axis, double rate) {
-        return PLOT_TOP + PLOT_HEIGHT * (1 - place(axis, fmax(rate, 1)) / 100);
+        return PLOT_TOP + PLOT_HEIGHT * (1 - place(axis, cli_most(rate, 1)) / 100);
 }
 
 static struct axis rate_axis(const struct demo_report *report) {
@@ -133,12 +132,12 @@ static struct axis rate_axis(const struct demo_report *report) {
                         double rate = report->rows[i].points[p].throughput.bytes_per_s;
 
                         if (report->rows[i].points[p].size && rate > 0) {
-                                axis.low = fmin(axis.low, rate);
-                                axis.high = fmax(axis.high, rate);
+                                axis.low = cli_least(axis.low, rate);
+                                axis.high = cli_most(axis.high, rate);
                         }
                 }
-        axis.low = pow(10, floor(log10(axis.low)));
-        axis.high = pow(10, ceil(log10(axis.high)));
+        axis.low = cli_decade_below(axis.low);
+        axis.high = cli_decade_above(axis.high);
         if (axis.high <= axis.low)
                 axis.high = axis.low * 10;
         return axis;
@@ -200,7 +199,7 @@ static void write_small(FILE *file, const struct demo_report *report, const stru
         double best = 0;
 
         for (unsigned p = 0; p < DEMO_POINTS; p++)
-                best = fmax(best, row->points[p].throughput.bytes_per_s);
+                best = cli_most(best, row->points[p].throughput.bytes_per_s);
         fprintf(file,
                 "<div><h3>%s <span>up to %.*f %s/s</span></h3><svg height=\"%d\" role=\"img\" "
                 "aria-label=\"throughput of %s by "
