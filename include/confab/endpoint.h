@@ -83,7 +83,7 @@ CONFAB_API int confab_inherit(confab_endpoint *endpoint, char *address, size_t a
  * Returns the count of bytes sent: @message's whole length, or less (but not 0) on an unframed stream at the deadline.
  * -EMSGSIZE: larger than max= or than the kernel carries, nothing sent. -EPIPE, -ECONNRESET: the peer has gone.
  * Framed streams: a message the deadline cuts short counts as sent; its rest stays queued and goes out first in the
- * next confab_send or confab_shutdown. With @message NULL only that is done: 0, nothing is queued any more; -EAGAIN or
+ * next confab_send, confab_send_many or confab_shutdown. With @message NULL only that is done: 0, nothing is queued any more; -EAGAIN or
  * -ETIMEDOUT, something still is. Who sends with CONFAB_NOW asks this before it waits for answers alone. Descriptors travel with the message or not at all.
  */
 CONFAB_API int64_t confab_send(confab_endpoint *endpoint, const struct confab_message *message,
@@ -91,8 +91,9 @@ CONFAB_API int64_t confab_send(confab_endpoint *endpoint, const struct confab_me
 
 /*
  * Sends up to @n_messages in order, with one system call where the kernel can; waits only for the first.
- * Returns how many went out whole (1..n), or what the first one failed with. On an unframed stream a message cut short by
- * the kernel is finished, so it may wait until @deadline_ns for that; what the deadline cuts is not counted.
+ * Returns how many were sent (1..n), or what the first one failed with. On a stream, framed or not, one that the kernel cuts short
+ * is finished until @deadline_ns; what the deadline cuts counts as sent, and its rest stays queued as confab_send says: no byte is lost or
+ * sent twice by who goes on with the message after the last one counted.
  */
 CONFAB_API int confab_send_many(confab_endpoint *endpoint, const struct confab_message *messages,
                                 unsigned n_messages, int64_t deadline_ns);
@@ -131,7 +132,8 @@ CONFAB_API int confab_reject(confab_endpoint *endpoint, struct confab_message *m
  * Write a message in place: confab_claim lends room for @data_len bytes in *@datap, confab_commit publishes the first
  * message->data_len (<= the claim) of them with the other fields of @message, as confab_send would, confab_abort gives
  * the room back. One claim at a time. After a commit that failed with -EAGAIN, -ETIMEDOUT or -EINTR the claim still stands.
- * Kernel mechanisms copy at commit (property in-place: no), and keep the room for the next claim.
+ * Kernel mechanisms copy at commit (property in-place: no), and keep the room for the next claim. -EMSGSIZE: larger than max= where there
+ * are messages; an unframed stream knows none, so it has no largest one, as in confab_send.
  */
 CONFAB_API int confab_claim(confab_endpoint *endpoint, void **datap, size_t data_len, int64_t deadline_ns);
 CONFAB_API int64_t confab_commit(confab_endpoint *endpoint, const struct confab_message *message,
@@ -166,7 +168,7 @@ CONFAB_API int confab_wait(struct confab_interest *interests, unsigned n_interes
 CONFAB_API void confab_interrupt(confab_endpoint *endpoint);
 
 /*
- * Half-close: CONFAB_SEND tells the peer that this was all (it receives the end; what a framed stream has queued goes
+ * Half-close: CONFAB_SEND tells the peer that this was all (it receives the end; what a stream has queued goes
  * out first, until @deadline_ns), CONFAB_RECEIVE takes no more. -EOPNOTSUPP: no half-close here (property half-close).
  */
 CONFAB_API int confab_shutdown(confab_endpoint *endpoint, uint32_t direction, int64_t deadline_ns);
@@ -174,7 +176,7 @@ CONFAB_API int confab_shutdown(confab_endpoint *endpoint, uint32_t direction, in
 /*
  * Closes, and removes from the system what this endpoint created there. Calls under way in other threads return
  * -ECANCELED first. Messages still lent must be released before. Accepts NULL; returns NULL.
- * What a framed stream still has queued is tried once without waiting: finish it before, by confab_send without a message.
+ * What a stream still has queued is tried once without waiting: finish it before, by confab_send without a message.
  * exec:// waits for its child to end, see confab-exec(7); nothing else blocks.
  */
 CONFAB_API confab_endpoint *confab_close(confab_endpoint *endpoint);

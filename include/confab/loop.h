@@ -54,7 +54,9 @@ CONFAB_API int confab_loop_add_child(confab_source **sourcep, confab_loop *loop,
                                      confab_source_callback callback, void *data);
 /*
  * Watches @endpoint (lent; remove the source before closing it) for @direction: CONFAB_RECEIVE (also: a connection to
- * accept), CONFAB_SEND or both. What is watched for receiving is received from in the loop's thread alone. A listener that ran
+ * accept), CONFAB_SEND or both. What is watched for receiving is received from in the loop's thread alone, what for sending is sent on in
+ * it alone. CONFAB_SEND: what a stream has queued of a message that was cut short is sent by the loop first, and @callback told once it has
+ * gone; so who sends with CONFAB_NOW watches for it while confab_send without a message says -EAGAIN. A listener that ran
  * out of descriptors (-EMFILE) is looked at again 100 ms later.
  */
 CONFAB_API int confab_loop_add_endpoint(confab_source **sourcep, confab_loop *loop, confab_endpoint *endpoint,

@@ -123,6 +123,7 @@ static confab_endpoint *endpoint_new(const struct cfb_transport *transport) {
 /* What lies in the process, not in the system: close and every failed opening end here. */
 static void endpoint_free(confab_endpoint *endpoint) {
         endpoint->framed = cfb_framed_free(endpoint->framed);
+        cfb_rest_drop(&endpoint->rest);
         cfb_buffer_unref(endpoint->claim);
         if (endpoint->owns_fds) {
                 if (endpoint->fds[CFB_RECEIVING] >= 0)
@@ -198,7 +199,7 @@ static int complete(confab_endpoint *endpoint, struct cfb_pool *pool) {
                 if (r < 0)
                         return cfb_failed(r, "open", confab_address(endpoint));
         }
-        endpoint->plain_send = (endpoint->direction & CONFAB_SEND) && !endpoint->framed;
+        endpoint->plain_send = cfb_sends_plainly(endpoint);
         endpoint->plain_max =
                 endpoint->properties.boundaries == CONFAB_BOUNDARIES_MESSAGE ? endpoint->max : UINT64_MAX;
         return 0;
@@ -371,8 +372,8 @@ int confab_inherit(confab_endpoint *endpoint, char *address, size_t address_cap)
 }
 
 static void wake_waiters(confab_endpoint *endpoint) {
-        for (int side = 0; side < 2; side++)
-                cfb_wake_waiter(&endpoint->waiter[side]); /* [W1] */
+        for (size_t i = 0; i < CFB_ARRAY_LEN(endpoint->waiter); i++)
+                cfb_wake_waiter(&endpoint->waiter[i]); /* [W1] */
         if (endpoint->transport->interrupt)
                 endpoint->transport->interrupt(endpoint);
 }
@@ -388,11 +389,11 @@ static void expel(confab_endpoint *endpoint) {
         if (!cfb_fence_in_sides)
                 syscall(SYS_membarrier, MEMBARRIER_PRIVATE, 0, 0);
         /* [B1] also acquire: what the side did to the endpoint comes before its memory is freed */
-        while (atomic_load(&endpoint->busy[CFB_RECEIVING]) == cfb_generation ||
-               atomic_load(&endpoint->busy[CFB_SENDING]) == cfb_generation) {
-                wake_waiters(endpoint);
-                usleep(50);
-        }
+        for (size_t i = 0; i < CFB_ARRAY_LEN(endpoint->busy); i++)
+                while (atomic_load(&endpoint->busy[i]) == cfb_generation) {
+                        wake_waiters(endpoint);
+                        usleep(50);
+                }
 }
 
 confab_endpoint *confab_close(confab_endpoint *endpoint) {
@@ -401,8 +402,8 @@ confab_endpoint *confab_close(confab_endpoint *endpoint) {
         if (!endpoint)
                 return NULL;
         expel(endpoint);
-        if (endpoint->framed)
-                cfb_framed_flush(endpoint, CONFAB_NOW);
+        if (endpoint->rest.bytes)
+                cfb_rest_flush(endpoint, CONFAB_NOW);
         if (endpoint->transport->close)
                 endpoint->transport->close(endpoint);
         endpoint_free(endpoint);
@@ -421,10 +422,10 @@ int confab_shutdown(confab_endpoint *endpoint, uint32_t direction, int64_t deadl
                 return cfb_failed(-EINVAL, "shutdown", endpoint ? confab_address(endpoint) : "NULL");
         if (!endpoint->transport->shutdown)
                 return cfb_unsupported_of(endpoint, "shutdown", "half-close");
-        if ((direction & CONFAB_SEND) && endpoint->framed) {
+        if ((direction & CONFAB_SEND) && (endpoint->framed || endpoint->rest.bytes)) {
                 r = cfb_enter(endpoint, CFB_SENDING);
                 if (r >= 0) {
-                        r = cfb_framed_flush(endpoint, deadline_ns);
+                        r = cfb_rest_flush(endpoint, deadline_ns);
                         cfb_leave(endpoint, CFB_SENDING);
                 }
         }

@@ -8,6 +8,7 @@
 #include "base/wake.h"
 #include "core/address.h"
 #include "core/buffer.h"
+#include "core/rest.h"
 
 #include <confab/endpoint.h>
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ struct cfb_framed;
 
 enum { CFB_STREAM_BUFFER = 64 * 1024 };      /* receive buffers of streams */
 enum { CFB_RECEIVING = 0, CFB_SENDING = 1 }; /* indices of the two sides */
+enum { CFB_HELD = 2 }; /* added to a side: of a call that is made of several, which enter and leave */
 
 struct confab_endpoint {
         const struct cfb_transport *transport;
@@ -28,12 +30,14 @@ struct confab_endpoint {
         bool owns_name;     /* it created the name in the system and removes it */
         bool polls;         /* its descriptor is waited on, although its transport has ready() */
         struct cfb_framed *framed; /* streams with frame=, else NULL */
+        struct cfb_rest rest;      /* of a message that was cut short */
         struct cfb_pool *pool;
         struct cfb_buffer *claim; /* confab_claim's room */
         size_t claim_len;
         bool claimed;
         uint64_t max; /* largest message */
-        /* It sends, unframed: a message of data alone, of at most plain_max bytes, goes straight to the transport. */
+        /* It sends, unframed, and nothing is kept of the last one: a message of data alone, of at most plain_max bytes (a stream knows
+         * no messages, so no largest one), goes straight to the transport. */
         uint64_t plain_max;
         bool plain_send;
         struct confab_properties properties;
@@ -41,12 +45,12 @@ struct confab_endpoint {
         char *name;                 /* confab_address: what it got, where that differs from address.text */
         /* Waiting: [W1] a waiter publishes its wake descriptor, then looks at interrupts and closing (both seq_cst);
          * confab_interrupt and close write those first, then read the waiter. */
-        cfb_waiter waiter[2];
+        cfb_waiter waiter[4];
         _Atomic uint32_t interrupts;
         uint32_t interrupts_seen[2];
         _Atomic bool closing;
         /* [B1] a call of this side is under way (in the process of that generation, else 0); close waits for it after membarrier */
-        _Atomic uint32_t busy[2];
+        _Atomic uint32_t busy[4];
         struct cfb_pause pause;             /* of receiving */
         int64_t accept_again_ns;            /* listener out of descriptors: when to look again; 0: now */
         _Alignas(16) unsigned char state[]; /* the transport's, state_len bytes */
@@ -66,12 +70,20 @@ int cfb_wait_message(struct confab_endpoint *endpoint, int64_t deadline_ns);
 /* The same on any descriptor and poll events, for a transport's own waits (a connection being made). */
 int cfb_wait_descriptor(struct confab_endpoint *endpoint, uint32_t direction, int fd, short events,
                         int64_t deadline_ns);
+/* As confab_wait on @endpoint alone, ended by the closing of @held too, on whose other side this thread is. */
+int cfb_wait_holding(struct confab_endpoint *endpoint, uint32_t direction, struct confab_endpoint *held,
+                     int64_t deadline_ns);
 /* confab_descriptor without what framing may hold back in its buffer. */
 int cfb_plain_descriptor(struct confab_endpoint *endpoint, uint32_t direction, struct pollfd *pollfd);
 /* A nap of @nap_ns at most, ended early by confab_interrupt and close; same answers, 0 when the nap is over. */
 int cfb_wait_nap(struct confab_endpoint *endpoint, uint32_t direction, int64_t nap_ns, int64_t deadline_ns);
 /* For a transport's own waits, after it published how interrupt() finds the waiter: -ECANCELED, -EINTR, or 0 to wait. */
 int cfb_wait_ended(struct confab_endpoint *endpoint, uint32_t direction);
+
+/* What plain_send is while nothing is kept. */
+static inline bool cfb_sends_plainly(const struct confab_endpoint *endpoint) {
+        return (endpoint->direction & CONFAB_SEND) && !endpoint->framed;
+}
 
 /* [B1] A call of @side begins: -ECANCELED if the endpoint is being closed. Ends with cfb_leave. */
 extern bool cfb_fence_in_sides;
@@ -93,7 +105,7 @@ static inline int cfb_enter(struct confab_endpoint *endpoint, int side) {
         }
         if (__builtin_expect(closing, false)) {
                 atomic_store_explicit(&endpoint->busy[side], 0, memory_order_release); /* [B1] */
-                return cfb_closed_by_another(endpoint, side == CFB_SENDING ? "send" : "receive");
+                return cfb_closed_by_another(endpoint, side % CFB_HELD == CFB_SENDING ? "send" : "receive");
         }
         return 0;
 }

@@ -43,9 +43,6 @@ struct cfb_framed {
         size_t at, len, consumed;
         int broken; /* what every further receive answers */
         bool ended;
-        unsigned char *queue; /* rest of an interrupted message: queue_at .. queue_len */
-        size_t queue_at, queue_len;
-        int send_broken;
         int buffered_fd, epoll_fd; /* confab_descriptor's; -1 until asked for */
         bool buffered_shown;
         void (*told)(void *data, enum cfb_framed_state state);
@@ -71,7 +68,6 @@ struct cfb_framed *cfb_framed_free(struct cfb_framed *framed) {
         if (framed->told)
                 framed->told(framed->told_data, CFB_FRAMED_GONE);
         cfb_buffer_unref(framed->buffer);
-        cfb_release(framed->queue);
         cfb_closep(&framed->buffered_fd);
         cfb_closep(&framed->epoll_fd);
         cfb_release(framed);
@@ -91,70 +87,6 @@ void cfb_framed_properties(struct confab_properties *properties, enum cfb_frame_
 }
 
 /* --- sending --- */
-
-static size_t skip_parts(struct iovec **partsp, unsigned *n_partsp, size_t n) {
-        size_t left = 0;
-
-        while (*n_partsp && n >= (*partsp)->iov_len) {
-                n -= (*partsp)->iov_len;
-                (*partsp)++;
-                (*n_partsp)--;
-        }
-        if (*n_partsp) {
-                (*partsp)->iov_base = (unsigned char *)(*partsp)->iov_base + n;
-                (*partsp)->iov_len -= n;
-        }
-        for (unsigned i = 0; i < *n_partsp; i++)
-                left += (*partsp)[i].iov_len;
-        return left;
-}
-
-int cfb_framed_flush(confab_endpoint *endpoint, int64_t deadline_ns) {
-        struct cfb_framed *framed = endpoint->framed;
-
-        if (framed->send_broken)
-                return cfb_failed(framed->send_broken, "send", confab_address(endpoint));
-        while (framed->queue) {
-                struct confab_message rest = confab_message_of(framed->queue + framed->queue_at,
-                                                               framed->queue_len - framed->queue_at);
-                int64_t n = CFB_STEP(endpoint->transport->send(endpoint, &rest));
-
-                if (n == -EAGAIN) {
-                        n = cfb_wait_direction(endpoint, CONFAB_SEND, deadline_ns);
-                        if (n < 0)
-                                return (int)n;
-                        continue;
-                }
-                if (n < 0)
-                        return (int)n;
-                framed->queue_at += (size_t)n;
-                if (framed->queue_at == framed->queue_len) {
-                        cfb_release(framed->queue);
-                        framed->queue = NULL;
-                }
-        }
-        return 0;
-}
-
-/* A message that has begun cannot be taken back: its rest is queued. */
-static int queue_rest(confab_endpoint *endpoint, const struct iovec *parts, unsigned n_parts, size_t left) {
-        struct cfb_framed *framed = endpoint->framed;
-
-        framed->queue = cfb_allocate_untouched(left);
-        if (!framed->queue) {
-                framed->send_broken = -ENOMEM;
-                if (endpoint->transport->shutdown)
-                        endpoint->transport->shutdown(endpoint, CONFAB_SEND);
-                return cfb_failed(-ENOMEM, "send", confab_address(endpoint));
-        }
-        framed->queue_at = 0;
-        framed->queue_len = 0;
-        for (unsigned i = 0; i < n_parts; i++) {
-                memcpy(framed->queue + framed->queue_len, parts[i].iov_base, parts[i].iov_len);
-                framed->queue_len += parts[i].iov_len;
-        }
-        return 0;
-}
 
 static bool has_newline(const struct confab_message *message) {
         if (!message->n_iov)
@@ -183,7 +115,7 @@ int64_t cfb_framed_send(confab_endpoint *endpoint, const struct confab_message *
         r = len > framed->max ? -EMSGSIZE : cfb_frame_edges(&edges, framed->kind, len);
         if (r < 0)
                 return cfb_too_large(endpoint, "send", len, framed->max);
-        r = cfb_framed_flush(endpoint, deadline_ns);
+        r = cfb_rest_flush(endpoint, deadline_ns);
         if (r < 0)
                 return r;
 
@@ -194,7 +126,7 @@ int64_t cfb_framed_send(confab_endpoint *endpoint, const struct confab_message *
         else
                 parts[n_parts++] = (struct iovec){(void *)(uintptr_t)message->data, message->data_len};
         parts[n_parts++] = (struct iovec){edges.after, edges.after_len};
-        left = whole = skip_parts(&parts, &n_parts, 0);
+        left = whole = cfb_skip_parts(&parts, &n_parts, 0);
         step.data = NULL;
         step.data_len = 0;
         for (;;) {
@@ -212,16 +144,16 @@ int64_t cfb_framed_send(confab_endpoint *endpoint, const struct confab_message *
                         if (n == -EINTR)
                                 endpoint->interrupts_seen
                                         [CFB_SENDING]--; /* this call succeeds; the next wait gets it */
-                        r = queue_rest(endpoint, parts, n_parts, left);
+                        r = cfb_rest_keep(endpoint, parts, n_parts);
                         return r < 0 ? r : (int64_t)len;
                 }
                 if (n < 0) {
                         if (left <
                             whole) /* what went out stays: a next message would be read as the rest of this one */
-                                framed->send_broken = (int)n;
+                                endpoint->rest.broken = (int)n;
                         return n;
                 }
-                left = skip_parts(&parts, &n_parts, (size_t)n);
+                left = cfb_skip_parts(&parts, &n_parts, (size_t)n);
                 if (!left)
                         return (int64_t)len;
                 step.descriptors = NULL; /* they went with the first bytes */

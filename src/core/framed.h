@@ -16,8 +16,6 @@ void cfb_framed_properties(struct confab_properties *properties, enum cfb_frame_
 int64_t cfb_framed_send(struct confab_endpoint *endpoint, const struct confab_message *message,
                         int64_t deadline_ns);
 int cfb_framed_receive(struct confab_endpoint *endpoint, struct confab_message *message, int64_t deadline_ns);
-/* Sends what an interrupted message left queued: 0 when nothing is queued any more. */
-int cfb_framed_flush(struct confab_endpoint *endpoint, int64_t deadline_ns);
 
 /* Whether the next receive has an answer without reading: a whole message, a refusal, the end. */
 bool cfb_framed_ready(struct confab_endpoint *endpoint);

@@ -289,7 +289,7 @@ const struct cfb_key cfb_keys[CFB_N_KEYS] = {
                 read_size, FIELD(capacity), .least = 1, .most = SIZE_LIMIT },
         [CFB_KEY_NUMBER_MAX] = {
                 "max", "16MiB, " SIZE_TEXT,
-                "bytes in the largest message that is sent or received",
+                "bytes in the largest message that is sent or received; a stream without frame= has no messages and no largest one",
                 read_size, FIELD(max), .least = 1, .most = SIZE_LIMIT },
         [CFB_KEY_NUMBER_DIRECTION] = {
                 "direction", "both, send, receive",

@@ -12,6 +12,8 @@
  * found ready twice in a step, by what it holds and by its descriptor; it is told once, because after the first call neither may be true
  * any more.
  *
+ * A message cut short by a deadline leaves its rest in the endpoint. Who watches for CONFAB_SEND has it sent here, and is told when it has gone.
+ *
  * A listener without descriptors left. Its connection stays queued, so it stays ready: a level-triggered loop would spin at full speed
  * on -EMFILE while the clients that could free a descriptor wait. confab_accept says when to look again (accept_again_ns); until
  * then the listener is out of the set, and a timer, made together with the source so that it cannot fail now, brings it back.
@@ -62,6 +64,10 @@ static int endpoint_ready(struct cfb_watch *watch, uint32_t events) {
                         ready &= ~CONFAB_RECEIVE;
                 framed->told_in = own->source.loop->n_steps;
         }
+        /* An error is the callback's to meet, by its next send. */
+        if ((ready & CONFAB_SEND) && own->endpoint->rest.bytes &&
+            confab_send(own->endpoint, NULL, CONFAB_NOW) == -EAGAIN)
+                ready &= ~CONFAB_SEND;
         if (!ready)
                 return 0;
         r = cfb_source_call(&own->source, ready);

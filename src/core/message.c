@@ -76,10 +76,25 @@ static int check_extras(confab_endpoint *endpoint, const struct confab_message *
         return 0;
 }
 
-static int check_message(confab_endpoint *endpoint, const struct confab_message *message) {
-        if (!endpoint || !message || message->size < sizeof(*message))
-                return cfb_failed_with(-EINVAL, "send", endpoint ? confab_address(endpoint) : "NULL", NULL,
+/* What nobody may leave out. */
+static int check_given(const confab_endpoint *endpoint, const struct confab_message *message,
+                       const char *call) {
+        if (!endpoint)
+                return cfb_failed_with(-EINVAL, call, "NULL", NULL, "there is no endpoint", 0, 0);
+        if (!message)
+                return cfb_failed_with(-EINVAL, call, confab_address(endpoint), NULL, "there is no message",
+                                       0, 0);
+        if (message->size < sizeof(*message))
+                return cfb_failed_with(-EINVAL, call, confab_address(endpoint), NULL,
                                        "message->size is not set: begin with confab_message_of", 0, 0);
+        return 0;
+}
+
+static int check_message(confab_endpoint *endpoint, const struct confab_message *message) {
+        int r = check_given(endpoint, message, "send");
+
+        if (r < 0)
+                return r;
         if (!(endpoint->direction & CONFAB_SEND))
                 return cfb_unsupported_of(endpoint, "send", "sending on this end");
         if (message->flags | message->n_iov | message->priority | message->n_descriptors |
@@ -161,19 +176,22 @@ static int64_t send_entered(confab_endpoint *endpoint, const struct confab_messa
 
         if (endpoint->framed)
                 return cfb_framed_send(endpoint, message, deadline_ns);
-        if (len > endpoint->max && endpoint->properties.boundaries == CONFAB_BOUNDARIES_MESSAGE)
+        if (len > endpoint->plain_max)
                 return cfb_too_large(endpoint, "send", len, endpoint->max);
+        n = cfb_rest_flush(endpoint, deadline_ns);
+        if (n < 0)
+                return n;
         n = endpoint->transport->send(endpoint, message);
         return n == (int64_t)len ? n : send_on(endpoint, message, n, deadline_ns);
 }
 
 /* confab_send without a message: only what an interrupted one left queued. */
 static int64_t finish_queued(confab_endpoint *endpoint, int64_t deadline_ns) {
-        int r = endpoint->framed ? cfb_enter(endpoint, CFB_SENDING) : 0;
+        int r = cfb_enter(endpoint, CFB_SENDING);
 
-        if (r < 0 || !endpoint->framed)
+        if (r < 0)
                 return r;
-        r = cfb_framed_flush(endpoint, deadline_ns);
+        r = cfb_rest_flush(endpoint, deadline_ns);
         cfb_leave(endpoint, CFB_SENDING);
         return r;
 }
@@ -223,6 +241,26 @@ int64_t confab_send(confab_endpoint *endpoint, const struct confab_message *mess
 }
 
 /*
+ * One of several on a bare stream, of which @sent bytes went out. There is no place to tell a part in: it is finished while there is
+ * time, and the rest is kept for the next call, as a framed stream's. 0, or what made the stream end there.
+ */
+static int send_whole(confab_endpoint *endpoint, const struct confab_message *message, uint64_t sent,
+                      int64_t deadline_ns) {
+        struct iovec storage[CFB_IOV_MAX], *parts = storage, one;
+        const struct iovec *all;
+        uint64_t len = cfb_message_len(message);
+        unsigned n_parts;
+        int64_t n = sent < len ? send_rest(endpoint, message, sent, len, deadline_ns) : (int64_t)len;
+
+        if (n < 0 || (uint64_t)n == len)
+                return n < 0 ? (int)n : 0;
+        all = cfb_message_iov(message, &one, &n_parts);
+        memcpy(parts, all, n_parts * sizeof(*parts));
+        cfb_skip_parts(&parts, &n_parts, (size_t)n);
+        return cfb_rest_keep(endpoint, parts, n_parts);
+}
+
+/*
  * Messages of a bare stream, as many as fit into one gathered step. Where the mechanism keeps small sends together (pipes), only as much as
  * it keeps together: else another sender's bytes could get into the middle of a message that alone they could not.
  */
@@ -262,14 +300,11 @@ static int send_gathered(confab_endpoint *endpoint, const struct confab_message 
                 return (int)n;
         for (; n_sent < n_parts && (uint64_t)n >= messages[n_sent].data_len; n_sent++)
                 n -= (int64_t)messages[n_sent].data_len;
-        if (n > 0) { /* a stream must not stop within a message while there is time */
-                uint64_t len = messages[n_sent].data_len;
-
-                n = send_rest(endpoint, &messages[n_sent], (uint64_t)n, len, deadline_ns);
-                if (n == (int64_t)len)
-                        n_sent++;
-                else if (!n_sent)
-                        return n < 0 ? (int)n : -ETIMEDOUT;
+        if (n > 0) {
+                n = send_whole(endpoint, &messages[n_sent], (uint64_t)n, deadline_ns);
+                if (n < 0)
+                        return n_sent ? (int)n_sent : (int)n;
+                n_sent++;
         }
         return (int)n_sent;
 }
@@ -279,8 +314,10 @@ static int send_many_entered(confab_endpoint *endpoint, const struct confab_mess
                              unsigned n_messages, int64_t deadline_ns) {
         struct iovec parts[GATHER_MAX];
         unsigned n_sent = 0, n_parts;
-        int r;
+        int r = cfb_rest_flush(endpoint, deadline_ns);
 
+        if (r < 0)
+                return r;
         n_parts = gather(parts, endpoint, messages, n_messages);
         if (n_parts > 1)
                 return send_gathered(endpoint, messages, parts, n_parts, deadline_ns);
@@ -299,13 +336,10 @@ static int send_many_entered(confab_endpoint *endpoint, const struct confab_mess
                 int64_t n = send_entered(endpoint, message, n_sent ? CONFAB_NOW : deadline_ns);
                 uint64_t len = cfb_message_len(message);
 
-                /* A stream must not stop within a message while there is time. */
-                if (n > 0 && (uint64_t)n < len && n_sent)
-                        n = send_rest(endpoint, message, (uint64_t)n, len, deadline_ns);
+                if (n >= 0 && (uint64_t)n < len)
+                        n = send_whole(endpoint, message, (uint64_t)n, deadline_ns);
                 if (n < 0)
                         return n_sent ? (int)n_sent : (int)n;
-                if ((uint64_t)n < len)
-                        return n_sent ? (int)n_sent : -ETIMEDOUT;
                 n_sent++;
         }
         return (int)n_sent;
@@ -320,8 +354,7 @@ int confab_send_many(confab_endpoint *endpoint, const struct confab_message *mes
                 return cfb_failed(-EINVAL, "send_many", endpoint ? confab_address(endpoint) : "NULL");
         for (unsigned i = 0; i < n_messages; i++) {
                 r = check_message(endpoint, &messages[i]);
-                if (r >= 0 && endpoint->properties.boundaries == CONFAB_BOUNDARIES_MESSAGE &&
-                    cfb_message_len(&messages[i]) > endpoint->max)
+                if (r >= 0 && cfb_message_len(&messages[i]) > endpoint->plain_max)
                         r = (int)cfb_too_large(endpoint, "send_many", cfb_message_len(&messages[i]),
                                                endpoint->max);
                 if (r < 0 && i == 0)
@@ -343,9 +376,10 @@ int confab_send_many(confab_endpoint *endpoint, const struct confab_message *mes
 
 static int check_receive(confab_endpoint *endpoint, const struct confab_message *message,
                          const struct confab_filter *filter) {
-        if (!endpoint || !message || message->size < sizeof(*message))
-                return cfb_failed_with(-EINVAL, "receive", endpoint ? confab_address(endpoint) : "NULL", NULL,
-                                       "message->size is not set: begin with confab_message_of", 0, 0);
+        int r = check_given(endpoint, message, "receive");
+
+        if (r < 0)
+                return r;
         if (!(endpoint->direction & CONFAB_RECEIVE))
                 return cfb_unsupported_of(endpoint, "receive", "receiving on this end");
         if (endpoint->listening)
@@ -615,7 +649,7 @@ int confab_claim(confab_endpoint *endpoint, void **datap, size_t data_len, int64
         if (endpoint->claimed)
                 return cfb_failed_with(-EBUSY, "claim", confab_address(endpoint), NULL,
                                        "the last claim was neither committed nor aborted", 0, 0);
-        if (data_len > endpoint->max)
+        if (data_len > endpoint->plain_max)
                 return (int)cfb_too_large(endpoint, "claim", data_len, endpoint->max);
         r = endpoint->transport->claim ? claim_in_place(endpoint, datap, data_len, deadline_ns)
                                        : claim_own(endpoint, datap, data_len);

@@ -62,7 +62,7 @@ struct confab_transfer {
         enum way way;
         bool ended;                    /* the source */
         bool reserves;                 /* the sink is a file of ext4's: blocks before bytes */
-        bool flushing;                 /* a framed sink still has a part of a message */
+        bool flushing;                 /* the sink may still keep a part of a message */
         uint32_t waits;                /* CONFAB_RECEIVE: for the source, CONFAB_SEND: for the sink */
         int pipe_fds[2];               /* PIPED, and what is left of it after a change to COPY; -1 */
         size_t piped;                  /* bytes in it */
@@ -400,29 +400,27 @@ static int step_copy(confab_transfer *transfer, uint64_t *moved) {
         return 1;
 }
 
-/* The part of its last message that a framed sink has queued: the end comes after it. */
+/* What the sink keeps of a message that was cut short: everything else comes after it. */
 static int flush_sink(confab_transfer *transfer) {
-        int r = cfb_enter(transfer->sink, CFB_SENDING);
+        int r = cfb_rest_flush(transfer->sink, CONFAB_NOW);
 
-        if (r < 0)
-                return r;
-        r = cfb_framed_flush(transfer->sink, CONFAB_NOW);
-        cfb_leave(transfer->sink, CFB_SENDING);
         if (r == -EAGAIN)
                 return would_wait(transfer, CONFAB_SEND);
         transfer->flushing = r == -EINTR;
         return r;
 }
 
-static int step_now(confab_transfer *transfer, uint64_t *moved) {
-        int r;
+static int step_spliced(confab_transfer *transfer, uint64_t *moved) {
+        int r = transfer->sink->rest.bytes ? flush_sink(transfer) : 0;
 
-        if (transfer->way == PIPED)
-                r = step_piped(transfer, moved);
-        else if (transfer->way == DIRECT)
-                r = step_direct(transfer, moved);
-        else
-                r = step_copy(transfer, moved);
+        if (r < 0)
+                return r;
+        return transfer->way == PIPED ? step_piped(transfer, moved) : step_direct(transfer, moved);
+}
+
+static int step_now(confab_transfer *transfer, uint64_t *moved) {
+        int r = transfer->way == COPY ? step_copy(transfer, moved) : step_spliced(transfer, moved);
+
         if (transfer->flushing && (r == 0 || (r == -EAGAIN && transfer->waits == CONFAB_RECEIVE))) {
                 int flushed = flush_sink(transfer);
 
@@ -431,16 +429,11 @@ static int step_now(confab_transfer *transfer, uint64_t *moved) {
         return r;
 }
 
-int confab_transfer_step(confab_transfer *transfer, uint64_t *movedp, int64_t deadline_ns) {
-        CFB_UNCANCELLED;
+static int step_held(confab_transfer *transfer, uint64_t *movedp, int64_t deadline_ns) {
         uint64_t moved = 0;
         int r;
 
-        if (transfer == NULL)
-                return cfb_failed(-EINVAL, "transfer", "NULL");
         for (;;) {
-                struct confab_interest interest;
-
                 /* Several rounds, so that a loop's own cost counts little; not without end, so that others get their turn. */
                 for (unsigned i = 0; i < STEPS_MAX && (r = step_now(transfer, &moved)) == 1; i++)
                         ;
@@ -456,9 +449,29 @@ int confab_transfer_step(confab_transfer *transfer, uint64_t *movedp, int64_t de
                         return 1;
                 if (deadline_ns <= CONFAB_NOW)
                         return -EAGAIN;
-                confab_transfer_waits(transfer, &interest);
-                r = confab_wait(&interest, 1, deadline_ns);
+                r = cfb_wait_holding(
+                        transfer->waits == CONFAB_SEND ? transfer->sink : transfer->source, transfer->waits,
+                        transfer->waits == CONFAB_SEND ? transfer->source : transfer->sink, deadline_ns);
                 if (r < 0)
                         return r;
         }
+}
+
+int confab_transfer_step(confab_transfer *transfer, uint64_t *movedp, int64_t deadline_ns) {
+        CFB_UNCANCELLED;
+        int r;
+
+        if (transfer == NULL)
+                return cfb_failed(-EINVAL, "transfer", "NULL");
+        /* Held from the first call of each to the last, as one: closing by another thread waits for it. */
+        r = cfb_enter(transfer->source, CFB_HELD + CFB_RECEIVING);
+        if (r < 0)
+                return r;
+        r = cfb_enter(transfer->sink, CFB_HELD + CFB_SENDING);
+        if (r >= 0) {
+                r = step_held(transfer, movedp, deadline_ns);
+                cfb_leave(transfer->sink, CFB_HELD + CFB_SENDING);
+        }
+        cfb_leave(transfer->source, CFB_HELD + CFB_RECEIVING);
+        return r;
 }

@@ -268,11 +268,21 @@ static int collect(struct confab_interest *interests, unsigned n_interests, cons
         return n_ready;
 }
 
+/* One that is only held (cfb_wait_holding, of two) has no direction: it holds the other end of a transfer. */
+static int held_side(const struct confab_interest *interests) {
+        return CFB_HELD + (interests[0].direction == CONFAB_SEND ? CFB_RECEIVING : CFB_SENDING);
+}
+
 static void publish(const struct confab_interest *interests, unsigned n_interests, int wake) {
-        for (unsigned i = 0; i < n_interests; i++)
+        for (unsigned i = 0; i < n_interests; i++) {
+                confab_endpoint *endpoint = interests[i].endpoint;
+
                 for (int side = 0; side < 2; side++)
                         if (interests[i].direction & (side == CFB_SENDING ? CONFAB_SEND : CONFAB_RECEIVE))
-                                cfb_wake_publish(&interests[i].endpoint->waiter[side], wake); /* [W1] */
+                                cfb_wake_publish(&endpoint->waiter[side], wake); /* [W1] */
+                if (!interests[i].direction)
+                        cfb_wake_publish(&endpoint->waiter[held_side(interests)], wake); /* [W1] */
+        }
 }
 
 /* Also after each signal: its handler may have forked, and this be the child, which has another wake descriptor. */
@@ -288,14 +298,19 @@ static int publish_waiter(const struct confab_interest *interests, unsigned n_in
 }
 
 static int any_ended(const struct confab_interest *interests, unsigned n_interests) {
-        for (unsigned i = 0; i < n_interests; i++)
+        for (unsigned i = 0; i < n_interests; i++) {
+                confab_endpoint *endpoint = interests[i].endpoint;
+
                 for (int side = 0; side < 2; side++)
                         if (interests[i].direction & (side == CFB_SENDING ? CONFAB_SEND : CONFAB_RECEIVE)) {
-                                int r = ended(interests[i].endpoint, side);
+                                int r = ended(endpoint, side);
 
                                 if (r < 0)
                                         return r;
                         }
+                if (!interests[i].direction && atomic_load(&endpoint->closing)) /* [W1] */
+                        return cfb_closed_by_another(endpoint, "transfer");
+        }
         return 0;
 }
 
@@ -363,19 +378,10 @@ static int enter_sides(const struct confab_interest *interests, unsigned n_inter
         return 0;
 }
 
-int confab_wait(struct confab_interest *interests, unsigned n_interests, int64_t deadline_ns) {
-        CFB_UNCANCELLED;
+static int wait_checked(struct confab_interest *interests, unsigned n_interests, int64_t deadline_ns) {
         struct pollfd few[2 * FEW + 1], *fds = few;
         int r;
 
-        if (!interests || !n_interests)
-                return cfb_failed(-EINVAL, "wait", "no endpoints");
-        for (unsigned i = 0; i < n_interests; i++)
-                interests[i].ready = 0; /* also where it fails: nobody acts on an answer of the last time */
-        for (unsigned i = 0; i < n_interests; i++)
-                if (!interests[i].endpoint || !interests[i].direction ||
-                    (interests[i].direction & ~CONFAB_BOTH))
-                        return cfb_failed(-EINVAL, "wait", "an interest without an endpoint or a direction");
         if (n_interests > FEW) {
                 fds = cfb_allocate((2 * (size_t)n_interests + 1) * sizeof(*fds));
                 if (!fds)
@@ -398,4 +404,25 @@ int confab_wait(struct confab_interest *interests, unsigned n_interests, int64_t
         if (fds != few)
                 cfb_release(fds);
         return r;
+}
+
+int confab_wait(struct confab_interest *interests, unsigned n_interests, int64_t deadline_ns) {
+        CFB_UNCANCELLED;
+
+        if (!interests || !n_interests)
+                return cfb_failed(-EINVAL, "wait", "no endpoints");
+        for (unsigned i = 0; i < n_interests; i++)
+                interests[i].ready = 0; /* also where it fails: nobody acts on an answer of the last time */
+        for (unsigned i = 0; i < n_interests; i++)
+                if (!interests[i].endpoint || !interests[i].direction ||
+                    (interests[i].direction & ~CONFAB_BOTH))
+                        return cfb_failed(-EINVAL, "wait", "an interest without an endpoint or a direction");
+        return wait_checked(interests, n_interests, deadline_ns);
+}
+
+int cfb_wait_holding(confab_endpoint *endpoint, uint32_t direction, confab_endpoint *held,
+                     int64_t deadline_ns) {
+        struct confab_interest interests[2] = {{endpoint, direction, 0}, {held, 0, 0}};
+
+        return wait_checked(interests, 2, deadline_ns);
 }

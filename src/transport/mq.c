@@ -453,13 +453,27 @@ static int mq_listen(confab_endpoint *endpoint, int64_t deadline_ns) {
 
 /* --- messages --- */
 
+/* max= would not help: the kernel keeps the size the queue was made with. */
+static size_t explain_message(const struct cfb_failure *failure, char *text, size_t text_cap) {
+        size_t used = 0;
+
+        cfb_append(
+                text, text_cap, &used,
+                "%s: send: the message is too large: %" PRId64 " bytes, the queue takes at most %" PRId64
+                "; a queue's message-size= is chosen when it is made: remove it (confab rm) and listen with "
+                "message-size=%" PRId64 " or more",
+                failure->subject, failure->a, failure->b, failure->a);
+        return used;
+}
+
 static int64_t mq_send_step(confab_endpoint *endpoint, const struct confab_message *message) {
         struct mq_state *state = cfb_state(endpoint);
         uint64_t len = cfb_message_len(message);
         const void *data = message->data;
 
         if (len > state->message_size)
-                return cfb_too_large(endpoint, "send", len, state->message_size);
+                return cfb_failed_with(-EMSGSIZE, "send", confab_address(endpoint), explain_message, NULL,
+                                       (int64_t)len, (int64_t)state->message_size);
         if (message->n_iov) {
                 cfb_queue_gather(state->gathered, message);
                 data = state->gathered;

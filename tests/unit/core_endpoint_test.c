@@ -94,6 +94,63 @@ TEST(a_claim_is_written_in_place_and_sent) {
         close_pair(ends);
 }
 
+/* A stream without frames knows no messages: neither call has a largest one there. */
+TEST(max_is_for_messages) {
+        confab_endpoint *ends[2];
+        struct confab_message message = confab_message_of(NULL, 20);
+        void *room;
+
+        pair(ends, "pipe://?max=10");
+        check_eq(try_send(ends[1], "twelve bytes", CONFAB_NOW), 12);
+        receive_text(ends[0], "twelve bytes");
+        check_ok(confab_claim(ends[1], &room, 20, CONFAB_NOW));
+        memcpy(room, "twenty bytes of claim", 20);
+        check_eq(confab_commit(ends[1], &message, CONFAB_NOW), 20);
+        receive_text(ends[0], "twenty bytes of clai");
+        close_pair(ends);
+        check_ok(confab_pair(ends, "unix://?type=seqpacket&max=10", NULL));
+        check_eq(try_send(ends[1], "twelve bytes", CONFAB_NOW), -EMSGSIZE);
+        check_eq(confab_claim(ends[1], &room, 20, CONFAB_NOW), -EMSGSIZE);
+        close_pair(ends);
+}
+
+TEST(what_is_missing_is_said) {
+        confab_endpoint *ends[2];
+        struct confab_message message = confab_message_of("x", 1);
+
+        pair(ends, "pipe://");
+        check_eq(confab_send(NULL, &message, CONFAB_NOW), -EINVAL);
+        check_says("no endpoint");
+        check_eq(confab_receive(NULL, &message, NULL, CONFAB_NOW), -EINVAL);
+        check_says("no endpoint");
+        check_eq(confab_receive(ends[0], NULL, NULL, CONFAB_NOW), -EINVAL);
+        check_says("no message");
+        message.size = 0;
+        check_eq(confab_send(ends[1], &message, CONFAB_NOW), -EINVAL);
+        check_says("message->size");
+        close_pair(ends);
+}
+
+/* A wait that fails leaves no answer of the wait before it. */
+TEST(a_wait_that_fails_says_nothing_is_ready) {
+        confab_endpoint *ends[2];
+        struct confab_interest interests[2] = {{NULL, CONFAB_RECEIVE, 0}, {NULL, CONFAB_RECEIVE, 0}};
+
+        pair(ends, "pipe://");
+        send_text(ends[1], "x");
+        interests[0].endpoint = ends[0];
+        check_eq(confab_wait(interests, 1, CONFAB_NOW), 1);
+        check_eq(interests[0].ready, CONFAB_RECEIVE);
+        interests[1].ready = CONFAB_RECEIVE;
+        check_eq(confab_wait(interests, 2, CONFAB_NOW), -EINVAL);
+        check_eq(interests[0].ready | interests[1].ready, 0);
+        interests[0].ready = interests[1].ready = CONFAB_RECEIVE;
+        interests[1].endpoint = ends[1]; /* which cannot */
+        check_eq(confab_wait(interests, 2, CONFAB_NOW), -EOPNOTSUPP);
+        check_eq(interests[0].ready | interests[1].ready, 0);
+        close_pair(ends);
+}
+
 /* Contract 2: what the deadline cuts stays queued and is finished by the next call. */
 TEST(a_framed_message_cut_by_the_deadline_is_finished_later) {
         confab_endpoint *ends[2];

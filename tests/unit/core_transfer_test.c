@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -355,4 +356,64 @@ TEST(what_cannot_be_is_refused) {
         check(confab_transfer_free(NULL) == NULL);
         confab_close(ends[0]);
         confab_close(ends[1]);
+}
+
+/* Closed by another thread while a step waits, just when bytes come for it: the step may go on with them or not, closing waits for it. */
+struct moving {
+        confab_endpoint *in, *out;
+        int r;
+};
+
+static void *move_once(void *data) {
+        struct moving *moving = data;
+        confab_transfer *transfer;
+
+        check_ok(confab_transfer_new(&transfer, moving->in, moving->out, NULL));
+        moving->r = confab_transfer_step(transfer, NULL, CONFAB_FOREVER);
+        confab_transfer_free(transfer);
+        return NULL;
+}
+
+static void *feed_once(void *data) {
+        struct confab_message message = confab_message_of("x", 1);
+
+        int64_t n = confab_send(data, &message, CONFAB_FOREVER);
+
+        check(n == 1 || n == -EPIPE);
+        return NULL;
+}
+
+TEST_TIMEOUT(closing_an_end_of_a_transfer_under_way, 60) {
+        static const char *const sinks[] = {"unix://", "pipe://?duplex", "unix://?type=seqpacket"};
+
+        for (int i = 0; i < 300; i++) {
+                confab_endpoint *in[2], *out[2];
+                pthread_t mover, feeder;
+                struct moving moving = {0};
+                bool close_source = i / 4 % 2;
+
+                check_ok(confab_pair(in, "unix://", NULL));
+                check_ok(confab_pair(out, sinks[i % 3], NULL));
+                moving.in = in[0];
+                moving.out = out[1];
+                check_eq(pthread_create(&mover, NULL, move_once, &moving), 0);
+                while (!atomic_load(&in[0]->waiter[CFB_RECEIVING]))
+                        usleep(20);
+                if (i % 4) /* else closing alone has to end it */
+                        check_eq(pthread_create(&feeder, NULL, feed_once, in[1]), 0);
+                if (i % 5)
+                        usleep((useconds_t)(i % 97));
+                if (close_source)
+                        in[0] = confab_close(in[0]);
+                else
+                        out[1] = confab_close(out[1]);
+                if (i % 4)
+                        pthread_join(feeder, NULL);
+                pthread_join(mover, NULL);
+                check(moving.r == 1 || moving.r == -ECANCELED);
+                for (int k = 0; k < 2; k++) {
+                        confab_close(in[k]);
+                        confab_close(out[k]);
+                }
+        }
 }

@@ -161,6 +161,7 @@ TEST(too_large_is_refused_with_the_figures) {
         check_eq(confab_send(sender, &message, CONFAB_NOW), -EMSGSIZE);
         check_says("101 bytes");
         check_says("at most 100");
+        check_says("message-size=101"); /* max= would not help */
         check_eq(confab_receive(receiver, &message, NULL, CONFAB_NOW), -EAGAIN);
         message = confab_message_of(bytes, 100);
         check_eq(confab_send(sender, &message, CONFAB_NOW), 100);
