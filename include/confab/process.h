@@ -46,7 +46,7 @@ struct confab_stage {
 struct confab_job_options {
         uint32_t size;
         uint32_t flags;   /* CONFAB_JOB_* */
-        int32_t terminal; /* FOREGROUND: a descriptor of the terminal, lent; 0: the controlling one, /dev/tty */
+        int32_t terminal; /* FOREGROUND: a descriptor of the terminal, lent; 0: the controlling one, /dev/tty. STOPS: for confab_job_continue */
         uint32_t reserved; /* 0 */
         /* Set by a start that fails: 1 + the index of the stage whose program could not be executed; 0: it was something else. May be NULL. */
         uint32_t *failedp;

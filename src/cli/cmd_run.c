@@ -203,7 +203,10 @@ static int could_not_start(struct run *run, int r, uint32_t failed) {
 
 static int run_job(struct run *run) {
         uint32_t failed = 0;
-        struct confab_job_options how = {.size = sizeof(how), .flags = run->flags, .failedp = &failed};
+        struct confab_job_options how = {.size = sizeof(how),
+                                         .flags = run->flags,
+                                         .terminal = run->terminal > 0 ? run->terminal : 0,
+                                         .failedp = &failed};
         int r, code;
 
         if (cli_given(run->args, "die-with-parent"))
@@ -228,7 +231,8 @@ static int run_job(struct run *run) {
         atomic_store(&waited_for, NULL);
         run->job = confab_job_free(run->job);
         /* Ctrl-C at the pipeline is meant for the script we are in as well: as shells, we die of it too. */
-        if ((run->flags & CONFAB_JOB_FOREGROUND) != 0 && (code == 128 + SIGINT || code == 128 + SIGQUIT))
+        if ((run->flags & (CONFAB_JOB_FOREGROUND | CONFAB_JOB_STOPS)) != 0 &&
+            (code == 128 + SIGINT || code == 128 + SIGQUIT))
                 cli_note_signal(code - 128);
         return code;
 }

@@ -82,7 +82,7 @@ static void place(confab_job *job, unsigned index, struct cfb_spawn *spawn) {
                 spawn->flags |= CFB_SPAWN_GROUP;
                 spawn->group = index == 0 ? 0 : job->group;
         }
-        if (index == 0 && job->terminal >= 0) {
+        if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND)) {
                 spawn->flags |= CFB_SPAWN_TERMINAL;
                 spawn->terminal = job->terminal;
         }
@@ -104,7 +104,7 @@ static int start_stage(confab_job *job, struct cfb_plan *plan, unsigned index) {
         stage->started_ns = confab_now();
         if (index == 0 && (plan->spawn.flags & CFB_SPAWN_GROUP))
                 job->group = r;
-        if (index == 0 && job->terminal >= 0)
+        if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND))
                 job->terminal_given = true;
         return 0;
 }
@@ -171,7 +171,7 @@ static int start(confab_job *job, const struct confab_stage *stages, int termina
         CFB_CLEANUP(cfb_guard_fini) struct cfb_guard guard = {.fds = {{-1, 0}}};
         int r = 0;
 
-        if (job->flags & CONFAB_JOB_FOREGROUND)
+        if ((job->flags & CONFAB_JOB_FOREGROUND) || ((job->flags & CONFAB_JOB_STOPS) && terminal > 0))
                 r = cfb_terminal_init(job, terminal);
         if (r >= 0)
                 r = cfb_plans_init(&plans, job, stages);

@@ -48,7 +48,7 @@ int cfb_terminal_init(confab_job *job, int terminal) {
                 terminal > 0 ? fcntl(terminal, F_DUPFD_CLOEXEC, 3) : open("/dev/tty", O_RDWR | O_CLOEXEC);
         if (job->terminal < 0)
                 return cfb_failed(-errno, "terminal", "/dev/tty");
-        if (tcgetpgrp(job->terminal) != getpgrp())
+        if ((job->flags & CONFAB_JOB_FOREGROUND) && tcgetpgrp(job->terminal) != getpgrp())
                 return cfb_failed_with(
                         -EPERM, "terminal", "/dev/tty", NULL,
                         "this process does not have the terminal itself, so it cannot hand it on", 0, 0);
