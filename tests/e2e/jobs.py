@@ -116,6 +116,24 @@ def redirections():
 
 
 @test
+def a_text_means_what_it_means_in_sh():
+    """Random texts: what is not refused prints the same as by dash."""
+    random = __import__("random").Random(7)
+    pieces = ["a", "b c", " ", "'", '"', "\\", "$", "\\\n", "x y", "'q r'", '"s t"', "\\'", '\\"', "#", "~", "=", "{}", "2>&1", "1>&2", ">&2", "| cat", "|cat ",
+              "<in", "0<in", "2>/dev/null", "!", "]", "-", "\t", "%"]
+    pathlib.Path("in").write_text("in\n")
+    same = 0
+    while same < 60:
+        text = "printf '<%s>' " + "".join(random.choice(pieces) for _ in range(random.randrange(1, 9)))
+        ours = subprocess.run([CONFAB, "run", text], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, start_new_session=True)
+        if b"confab run: " in ours.stderr:
+            continue  # refused, or a program's name that is none
+        theirs = subprocess.run(["dash", "-c", text], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
+        assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr), (text, ours, theirs)
+        same += 1
+
+
+@test
 def redirections_to_addresses():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
