@@ -104,6 +104,9 @@ static int start_stage(confab_job *job, struct cfb_plan *plan, unsigned index) {
         stage->started_ns = confab_now();
         if (index == 0 && (plan->spawn.flags & CFB_SPAWN_GROUP))
                 job->group = r;
+        /* The child has done it; but where an emulator makes a fork of the clone it may come late: the group not there yet, or no more. */
+        if (plan->spawn.flags & CFB_SPAWN_GROUP)
+                setpgid(r, job->group);
         if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND))
                 job->terminal_given = true;
         return 0;

@@ -294,19 +294,26 @@ TEST(all_or_nothing) {
 
 /* Found, executable by its bits, and no program: those before it are gone again. */
 TEST(a_later_one_that_is_no_program) {
+        struct confab_job_options options = {.size = sizeof(options)};
+        struct confab_pipeline *pipeline;
         uint32_t failed = 0;
         confab_job *job;
-        int r, fd = open("broken", O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+        int r;
 
-        check_eq(write(fd, "\177ELF broken", 11), 11);
-        close(fd);
-        r = start_text(&job, "true | ./broken", 0, NULL);
-        if (r == 0) { /* an emulator: see spawn.c; or the shell tried it as a script */
-                confab_job_wait(job, CONFAB_FOREVER);
-                check(confab_job_result(job) != 0);
+        file("broken", "#!/nonexistent/interpreter\n");
+        check_eq(chmod("broken", 0755), 0);
+        check_ok(confab_pipeline_parse(&pipeline, "sleep 1000 | ./broken"));
+        options.failedp = &failed;
+        r = confab_job_start(&job, pipeline->stages, pipeline->n_stages, &options);
+        confab_pipeline_free(pipeline);
+        if (r == 0) {
                 confab_job_free(job);
+                skip("clone(CLONE_VFORK) is emulated by fork here"); /* see spawn.c */
         }
-        (void)failed;
+        check_eq(r, -ENOENT);
+        check_eq(failed, 2);
+        check_eq(waitpid(-1, NULL, WNOHANG), -1);
+
         file("script", "echo from a script without a first line: $1\n");
         check_eq(chmod("script", 0755), 0);
         check_eq(run_plain("./script word > out"), 0);
@@ -451,8 +458,12 @@ TEST_TIMEOUT(a_daemon_ends_with_its_job, 60) {
         struct confab_stage stage = {.size = sizeof(stage), .argv = argv};
         struct confab_job_options options = {.size = sizeof(options), .flags = CONFAB_JOB_ADOPT};
         confab_job *job;
+        int r;
 
-        check_ok(confab_job_start(&job, &stage, 1, &options));
+        r = confab_job_start(&job, &stage, 1, &options);
+        if (r == -EINVAL)
+                skip("emulator: qemu-user 7.2 has no PR_SET_CHILD_SUBREAPER");
+        check_ok(r);
         appears("daemon");
         check_ok(confab_job_end(job, 10 * s)); /* all of them are polite */
         check_eq(confab_job_result(job), 128 + SIGTERM);
@@ -461,7 +472,7 @@ TEST_TIMEOUT(a_daemon_ends_with_its_job, 60) {
 
 /* kill -9 of the one that started a job: nothing of it stays, grandchildren in its group included. */
 static void dies_with_us(uint32_t flags) {
-        int ready[2], out;
+        int ready[2], out, orphans;
         char byte;
         pid_t pid;
 
@@ -471,9 +482,13 @@ static void dies_with_us(uint32_t flags) {
                 confab_job *job;
 
                 close(ready[0]);
-                check_ok(start_text(&job,
-                                    "sh -c 'sleep 1000 & sleep 1000 & echo; wait' | sh -c 'cat; sleep 1000'",
-                                    flags | CONFAB_JOB_DIE, &out));
+                int r = start_text(&job,
+                                   "sh -c 'sleep 1000 & sleep 1000 & echo; wait' | sh -c 'cat; sleep 1000'",
+                                   flags | CONFAB_JOB_DIE, &out);
+
+                if (r == -EOPNOTSUPP)
+                        _exit(0); /* an emulator: seen by the pipe's end */
+                check_ok(r);
                 check_eq(read(out, &byte, 1), 1);
                 check_eq(write(ready[1], "x", 1), 1);
                 for (;;)
@@ -487,11 +502,13 @@ static void dies_with_us(uint32_t flags) {
         }
         close(ready[0]);
         /* What it leaves becomes ours: then we see that all of it ends. */
-        check_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+        orphans = prctl(PR_SET_CHILD_SUBREAPER, 1);
         kill(pid, SIGKILL);
         while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
                 ;
         check_eq(errno, ECHILD);
+        if (orphans < 0)
+                skip("emulator: qemu-user 7.2 has no PR_SET_CHILD_SUBREAPER");
 }
 
 TEST_TIMEOUT(kill_9_of_the_supervisor, 60) {
