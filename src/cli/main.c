@@ -130,7 +130,7 @@ static int no_such_command(const char *name) {
 }
 
 int main(int argc, char **argv) {
-        struct cli_args args = {0};
+        static struct cli_args args; /* with what it holds it lives as long as the program */
         const char *name = argc > 1 ? argv[1] : NULL;
         int code;
 
