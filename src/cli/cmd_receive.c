@@ -125,7 +125,8 @@ static int run(struct cli_args *args) {
         code = receive_all(&r, endpoint);
         cli_unwatch(endpoint);
         confab_close(endpoint);
-        return code;
+        /* One that was still writing when we had enough has ended by that. */
+        return code == CLI_DONE && !cli_given(args, "count") && cli_command_failed() ? CLI_FAILED : code;
 }
 
 const struct cli_cmd cmd_receive = {

@@ -331,7 +331,8 @@ static int run(struct cli_args *args) {
         confab_loop_remove(relay.accepting);
         confab_close(relay.listener);
         confab_loop_free(relay.loop);
-        return relay.code;
+        return relay.code == CLI_DONE && !cli_given(args, "listen") && cli_command_failed() ? CLI_FAILED
+                                                                                            : relay.code;
 }
 
 const struct cli_cmd cmd_relay = {

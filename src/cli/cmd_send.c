@@ -205,7 +205,7 @@ static int run(struct cli_args *args) {
                 code = finish(&s);
         cli_unwatch(s.endpoint);
         confab_close(s.endpoint);
-        return code;
+        return code == CLI_DONE && cli_command_failed() ? CLI_FAILED : code;
 }
 
 const struct cli_cmd cmd_send = {

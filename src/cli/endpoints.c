@@ -153,6 +153,8 @@ void cli_tell_chosen(const struct cli_args *args, const confab_endpoint *listene
                 cli_say(args, "listening on %s", confab_address(listener));
 }
 
+static unsigned n_failed_commands;
+
 static void tell_event(const struct confab_event *event, void *data) {
         const struct cli_args *args = data;
         int status = (int)event->value;
@@ -173,6 +175,7 @@ static void tell_event(const struct confab_event *event, void *data) {
                         event->address, (long long)event->value);
                 break;
         case CONFAB_EVENT_CHILD_ENDED:
+                n_failed_commands += status != 0;
                 if (WIFSIGNALED(status))
                         cli_say(args, "%s: ended by signal %d", event->address, WTERMSIG(status));
                 else if (WEXITSTATUS(status) != 0)
@@ -185,6 +188,10 @@ static void tell_event(const struct confab_event *event, void *data) {
         default:
                 break;
         }
+}
+
+bool cli_command_failed(void) {
+        return n_failed_commands > 0;
 }
 
 void cli_tell_events(const struct cli_args *args) {

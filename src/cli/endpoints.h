@@ -33,5 +33,7 @@ void cli_tell_chosen(const struct cli_args *args, const confab_endpoint *listene
 
 /* Tells on stderr what the library has to tell outside of results (confab_on_event). */
 void cli_tell_events(const struct cli_args *args);
+/* A command behind exec:// ended badly, which has been told; known for certain once its endpoint is closed. */
+bool cli_command_failed(void);
 
 #endif

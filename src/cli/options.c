@@ -35,6 +35,23 @@ bool cli_resembles(const char *a, const char *b) {
         return (a_len <= 1 && b_len <= 1) || (a_len == 2 && b_len == 2 && a[0] == b[1] && a[1] == b[0]);
 }
 
+/* What other programs call it. */
+static const char *known_as(const struct cli_args *args, const char *name) {
+        static const struct {
+                const char *theirs, *ours;
+        } words[] = {{"timeout", "deadline"},
+                     {"time-out", "deadline"},
+                     {"wait", "deadline"},
+                     {"number", "count"},
+                     {"times", "count"}};
+
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+                for (const struct cli_option *o = args->cmd->options; o->name != NULL; o++)
+                        if (strcmp(words[i].theirs, name) == 0 && strcmp(words[i].ours, o->name) == 0)
+                                return o->name;
+        return NULL;
+}
+
 /* --@word is no option, or the beginning of several: these, or the one it resembles, are named. */
 static int no_such_option(const struct cli_args *args, const char *word) {
         const char *begins[CLI_OPTIONS_MAX], *resembled = NULL;
@@ -51,6 +68,8 @@ static int no_such_option(const struct cli_args *args, const char *word) {
         if (n > 1)
                 return cli_usage(args, "'--%s' is the beginning of several options: --%s, --%s%s", name,
                                  begins[0], begins[1], n > 2 ? ", ..." : "");
+        if (resembled == NULL)
+                resembled = known_as(args, name);
         if (resembled != NULL)
                 return cli_usage(args, "there is no option '--%s'; perhaps --%s is meant", name, resembled);
         return cli_usage(args, "there is no option '--%s'", name);

@@ -23,6 +23,7 @@
  * A killed listener leaves the FIFO in the file system; the next one uses it, and leaves it too, since it did not make it.
  */
 #include "base/cleanup.h"
+#include "base/folder.h"
 #include "base/sigpipe.h"
 #include "transport/pipe_ends.h"
 
@@ -141,8 +142,12 @@ static size_t explain_access(const struct cfb_failure *failure, char *text, size
         if (failure->a >= 0)
                 cfb_append(text, text_cap, &used, ": mode %04" PRIo64 ", owner %" PRId64, failure->a,
                            failure->b);
-        else
-                cfb_append(text, text_cap, &used, ": a folder of the path");
+        else {
+                cfb_append(text, text_cap, &used, ": ");
+                if (!cfb_append_refusing_folder(text, text_cap, &used, failure->detail,
+                                                strcmp(failure->call, "mkfifo") == 0))
+                        cfb_append(text, text_cap, &used, "a folder of the path");
+        }
         cfb_append(text, text_cap, &used, "; this process is user %u, group %u", (unsigned)geteuid(),
                    (unsigned)getegid());
         return used;
@@ -150,10 +155,10 @@ static size_t explain_access(const struct cfb_failure *failure, char *text, size
 
 /* Records what a call on the path failed with; @st: what is there, or NULL. */
 static int failed_at(int error, const char *call, const struct cfb_address *address, const struct stat *st) {
-        if (error == -ENOENT)
+        if (error == -ENOENT && strcmp(call, "mkfifo") != 0)
                 return cfb_failed_with(error, call, address->text, explain_absent, NULL, 0, 0);
         if (error == -EACCES || error == -EPERM)
-                return cfb_failed_with(error, call, address->text, explain_access, NULL,
+                return cfb_failed_with(error, call, address->text, explain_access, address->rest,
                                        st ? (int64_t)(st->st_mode & 07777) : -1,
                                        st ? (int64_t)st->st_uid : -1);
         return cfb_failed(error, call, address->text);

@@ -44,6 +44,7 @@
 #include "transport/unix_name.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -106,19 +107,6 @@ int cfb_unix_check(const struct cfb_address *address, const char *name, bool is_
         return 0;
 }
 
-static int open_folder(const struct confab_endpoint *endpoint, const char *path, const char *call) {
-        CFB_CLEANUP(cfb_releasep) char *folder = NULL;
-        size_t len = (size_t)(base_of(path) - path);
-        int fd;
-
-        folder = cfb_allocate(len + 2);
-        if (!folder)
-                return cfb_socket_failed(-ENOMEM, call, endpoint);
-        memcpy(folder, len ? path : ".", len ? len : 1);
-        fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? cfb_socket_failed_on(-errno, call, confab_address(endpoint), folder) : fd;
-}
-
 static void abstract_name(struct cfb_socket_name *name, const char *text) {
         size_t len = strlen(text);
 
@@ -176,12 +164,16 @@ static size_t explain_file(const struct cfb_failure *failure, char *text, size_t
                            "somebody listens on %s already (its owner is user %u; ss -xlp shows who); end "
                            "it, or take another path",
                            failure->detail, owner);
-        else if (!failure->a)
-                cfb_append(
-                        text, text_cap, &used,
-                        "no permission: user %lld may not search, or not write to, a folder on the way to %s",
-                        (long long)failure->b, failure->detail);
-        else
+        else if (!failure->a) {
+                bool making = strcmp(failure->call, "listen") == 0;
+
+                cfb_append(text, text_cap, &used, "no permission: ");
+                if (!cfb_append_refusing_folder(text, text_cap, &used, failure->detail, making))
+                        cfb_append(text, text_cap, &used, "the file system refuses user %lld to %s %s",
+                                   (long long)failure->b, making ? "make" : "use", failure->detail);
+                if (making)
+                        cfb_append(text, text_cap, &used, "; take a path in a folder of your own");
+        } else
                 cfb_append(text, text_cap, &used,
                            "no permission: %s is %s of mode %04o that belongs to user %u, and this process "
                            "is user %lld; "
@@ -195,6 +187,21 @@ static int failed_file(int error, const char *call, const char *address, const c
         int64_t seen = st ? (int64_t)st->st_uid << 16 | (int64_t)(st->st_mode & 0xFFFF) : 0;
 
         return cfb_failed_with(error, call, address, explain_file, path, seen, geteuid());
+}
+
+static int open_folder(const struct confab_endpoint *endpoint, const char *path, const char *call) {
+        CFB_CLEANUP(cfb_releasep) char *folder = NULL;
+        size_t len = (size_t)(base_of(path) - path);
+        int fd;
+
+        folder = cfb_allocate(len + 2);
+        if (!folder)
+                return cfb_socket_failed(-ENOMEM, call, endpoint);
+        memcpy(folder, len ? path : ".", len ? len : 1);
+        fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 && errno == EACCES)
+                return failed_file(-EACCES, call, confab_address(endpoint), path, NULL);
+        return fd < 0 ? cfb_socket_failed_on(-errno, call, confab_address(endpoint), folder) : fd;
 }
 
 static size_t explain_lock(const struct cfb_failure *failure, char *text, size_t text_cap) {
@@ -371,6 +378,12 @@ static void let_gop(struct cfb_unix_held **heldp) {
 }
 
 static int failed_bind(int error, const struct confab_endpoint *endpoint, const char *path) {
+        /* The folder is open; so says /proc, where nothing can be made. */
+        if (error == -ENOENT)
+                return cfb_socket_refused(
+                        error, "listen", endpoint->address.text,
+                        "nothing can be made in that folder: it was removed meanwhile, or it is "
+                        "not one of a disk (/proc); take another path");
         if (error == -EACCES || error == -EPERM)
                 return failed_file(error, "listen", endpoint->address.text, path, NULL);
         return cfb_socket_failed_on(error, "listen", endpoint->address.text, path);

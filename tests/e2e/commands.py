@@ -231,6 +231,17 @@ def exec_stdio_and_fd():
 
 
 @test
+def the_status_of_a_command():
+    for words in [("send", "exec://cat>kept;%20exit%203", "word"), ("receive", "exec://echo%20hi;%20exit%203"),
+                  ("relay", "stdio://", "exec://cat>kept;%20exit%203")]:
+        run(*words, code=1)
+        assert "ended with status 3" in run.words, (words, run.words)
+    run("send", "exec://cat>kept;%20kill%20-9%20$$", "word", code=1)
+    assert "ended by signal 9" in run.words, run.words
+    assert run("receive", "--count=1", "exec://yes?frame=line") == b"y"  # which had enough: its end is our doing
+
+
+@test
 def descriptors_travel():
     address = f"unix://{os.getcwd()}/s?type=seqpacket"
     receiver = start("receive", "--listen", "--count=1", "--json", address)
@@ -298,7 +309,8 @@ def what_was_mistyped_is_named():
                         (("frobnicate",), "there is no command 'frobnicate'\n"),
                         (("send", "--dedline=1s", "stdio://"), "perhaps --deadline is meant"),
                         (("send", "--de", "stdio://"), "several options: --descriptor, --deadline"),
-                        (("send", "--timeout", "1", "stdio://"), "there is no option '--timeout'\n"),
+                        (("send", "--timeout", "1", "stdio://"), "there is no option '--timeout'; perhaps --deadline is meant"),
+                        (("send", "--absurd", "1", "stdio://"), "there is no option '--absurd'\n"),
                         (("version", "more"), "'more' is too much: confab version\n"),
                         (("help", "nothing"), "Try: confab help\n")]:
         run(*words, code=2)
