@@ -214,6 +214,31 @@ int cfb_socket_shutdown(struct confab_endpoint *endpoint, uint32_t direction) {
                                                              : 0;
 }
 
+int cfb_socket_take_many(struct confab_endpoint *endpoint, struct confab_message *messages,
+                         struct cfb_buffer **buffers, struct mmsghdr *headers, int came,
+                         cfb_socket_take *take, int *pendingp) {
+        int kept = 0, told;
+
+        for (int i = 0; i < came; i++) {
+                struct cfb_buffer *buffer = buffers[i];
+                int r = take(endpoint, &messages[kept], buffer, &headers[i].msg_hdr, headers[i].msg_len);
+
+                if (r == 0) /* the end, which the kernel repeats as often as it is asked */
+                        break;
+                if (r < 0) {
+                        *pendingp = r;
+                        continue;
+                }
+                buffers[i] = buffers[kept];
+                buffers[kept++] = buffer;
+        }
+        if (kept || !*pendingp)
+                return kept;
+        told = *pendingp;
+        *pendingp = 0;
+        return told;
+}
+
 /* --- accepting --- */
 
 /*

@@ -105,6 +105,17 @@ enum {
         CFB_SOCKET_BATCH = 32
 }; /* messages in one sendmmsg or recvmmsg: what the arrays on the stack are made for */
 
+/*
+ * What one recvmmsg brought: @take makes each a message in its buffer (1, 0: the end, or what is wrong with it). One that is wrong is left
+ * out, its buffer moved behind those kept, and told by the next receive by way of *@pendingp: those behind it were read with it. Returns
+ * as receive_many.
+ */
+typedef int cfb_socket_take(struct confab_endpoint *endpoint, struct confab_message *message,
+                            struct cfb_buffer *buffer, struct msghdr *header, uint64_t n);
+int cfb_socket_take_many(struct confab_endpoint *endpoint, struct confab_message *messages,
+                         struct cfb_buffer **buffers, struct mmsghdr *headers, int came,
+                         cfb_socket_take *take, int *pendingp);
+
 /* accept4, after a look whether it would wait where the listener is lent: the descriptor (close-on-exec, blocking) in *@fdp and who it is in *@name. -EAGAIN also after connections that died queued. */
 int cfb_socket_accept(int *fdp, struct cfb_socket_name *name, struct confab_endpoint *listener);
 int cfb_socket_shutdown(struct confab_endpoint *endpoint, uint32_t direction);

@@ -380,7 +380,7 @@ static int receive_many(struct confab_endpoint *endpoint, struct confab_message 
         struct mmsghdr headers[CFB_SOCKET_BATCH];
         union control controls[CFB_SOCKET_BATCH];
         struct iovec parts[CFB_SOCKET_BATCH];
-        int came, kept = 0, r;
+        int came, r;
 
         r = told_late(endpoint);
         if (r < 0)
@@ -392,21 +392,7 @@ static int receive_many(struct confab_endpoint *endpoint, struct confab_message 
         came = recvmmsg(endpoint->fds[CFB_RECEIVING], headers, n_messages, MSG_DONTWAIT | MSG_TRUNC, NULL);
         if (came < 0)
                 return cfb_socket_failed(-errno, "receive", endpoint);
-        for (int i = 0; i < came; i++) {
-                struct cfb_buffer *buffer = buffers[i];
-
-                r = take(endpoint, &messages[kept], buffer, &headers[i].msg_hdr, headers[i].msg_len);
-                if (r < 0) {
-                        state->pending = r;
-                        continue;
-                }
-                buffers[i] = buffers[kept];
-                buffers[kept++] = buffer;
-        }
-        if (kept)
-                return kept;
-        state->pending = 0; /* told now */
-        return r;
+        return cfb_socket_take_many(endpoint, messages, buffers, headers, came, take, &state->pending);
 }
 
 /* --- peers --- */

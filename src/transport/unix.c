@@ -640,7 +640,7 @@ static int receive_many(struct confab_endpoint *endpoint, struct confab_message 
         struct mmsghdr headers[BATCH];
         union control controls[BATCH];
         struct iovec parts[BATCH];
-        int came, kept = 0, r;
+        int came, r;
 
         if (state->type == SOCK_STREAM || n_messages == 1)
                 return receive_unix(endpoint, &messages[0], &buffers[0], NULL);
@@ -654,23 +654,7 @@ static int receive_many(struct confab_endpoint *endpoint, struct confab_message 
         came = recvmmsg(endpoint->fds[CFB_RECEIVING], headers, n_messages, receive_flags(state->type), NULL);
         if (came < 0)
                 return cfb_socket_failed(-errno, "receive", endpoint);
-        for (int i = 0; i < came; i++) {
-                struct cfb_buffer *buffer = buffers[i];
-
-                r = take(endpoint, &messages[kept], buffer, &headers[i].msg_hdr, headers[i].msg_len);
-                if (r == 0) /* the end, which the kernel repeats as often as it is asked */
-                        break;
-                if (r < 0) {
-                        state->pending = r;
-                        continue;
-                }
-                buffers[i] = buffers[kept];
-                buffers[kept++] = buffer;
-        }
-        if (kept)
-                return kept;
-        state->pending = 0; /* told now */
-        return r;
+        return cfb_socket_take_many(endpoint, messages, buffers, headers, came, take, &state->pending);
 }
 
 /* --- waiting --- */

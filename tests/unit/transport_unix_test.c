@@ -268,6 +268,22 @@ TEST(a_batch_the_deadline_cuts) {
         close_pair(ends);
 }
 
+/* Alone before the end in its batch, it is told, and the end is after it. */
+TEST(too_large_just_before_the_end) {
+        confab_endpoint *listener = listen_on("unix://e?type=seqpacket&max=10"),
+                        *sender = open_to("unix://e?type=seqpacket"), *receiver = accept_of(listener);
+        struct confab_message got[4];
+
+        for (int i = 0; i < 4; i++)
+                got[i] = confab_message_of(NULL, 0);
+        send_text(sender, "much too large");
+        confab_close(sender);
+        check_eq(confab_receive_many(receiver, got, 4, NULL, soon()), -EMSGSIZE);
+        check_eq(confab_receive_many(receiver, got, 4, NULL, soon()), 0);
+        confab_close(receiver);
+        confab_close(listener);
+}
+
 TEST(too_large_in_a_batch_is_told_after_it) {
         confab_endpoint *listener = listen_on("unix://b?type=datagram&max=10"),
                         *sender = open_to("unix://b?type=datagram");
