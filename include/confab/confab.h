@@ -7,6 +7,7 @@
 #include <confab/loop.h>
 #include <confab/message.h>
 #include <confab/process.h>
+#include <confab/service.h>
 #include <confab/signal.h>
 #include <confab/sync.h>
 #include <confab/transfer.h>

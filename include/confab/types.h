@@ -82,6 +82,15 @@ enum confab_event_kind {
         CONFAB_EVENT_CHILD_ENDED =
                 4, /* the child behind exec:// has ended; value: its status as waitpid has it */
         CONFAB_EVENT_CHILD_KILLED = 5, /* it did not end by itself and was killed; value: its pid */
+        CONFAB_EVENT_SERVICE_FULL = 6, /* as many clients as may be; more wait; value: how many */
+        CONFAB_EVENT_SERVICE_PAUSED =
+                7, /* nothing left to serve a client with, it waits; value: the errno that says what */
+        CONFAB_EVENT_CLIENT_FAILED =
+                8, /* a client's function or program failed to serve it; value: the negative errno */
+        CONFAB_EVENT_CLIENT_PROCESS_ENDED = 9, /* not with 0; value: its status as waitpid has it */
+        CONFAB_EVENT_CLIENT_OUT_OF_TIME =
+                10, /* idle_ns or client_ns are over, it is ended; value: its process, 0: none */
+        CONFAB_EVENT_WORKER_ENDED = 11, /* and is started again; value: its status as waitpid has it */
 };
 struct confab_event {
         uint32_t size;

@@ -155,6 +155,16 @@ void cli_tell_chosen(const struct cli_args *args, const confab_endpoint *listene
 
 static unsigned n_failed_commands;
 
+static void tell_process_ended(const struct cli_args *args, const struct confab_event *event) {
+        const char *who = event->kind == CONFAB_EVENT_WORKER_ENDED ? "worker" : "client's process";
+        int status = (int)event->value;
+
+        if (WIFSIGNALED(status))
+                cli_say(args, "%s: a %s ended by signal %d", event->address, who, WTERMSIG(status));
+        else
+                cli_say(args, "%s: a %s ended with status %d", event->address, who, WEXITSTATUS(status));
+}
+
 static void tell_event(const struct confab_event *event, void *data) {
         const struct cli_args *args = data;
         int status = (int)event->value;
@@ -184,6 +194,25 @@ static void tell_event(const struct confab_event *event, void *data) {
         case CONFAB_EVENT_CHILD_KILLED:
                 cli_say(args, "%s: process %lld did not end by itself and was killed", event->address,
                         (long long)event->value);
+                break;
+        case CONFAB_EVENT_SERVICE_FULL:
+                cli_say(args, "%s: %lld clients, as many as may be; others wait", event->address,
+                        (long long)event->value);
+                break;
+        case CONFAB_EVENT_SERVICE_PAUSED:
+                cli_say(args, "%s: nobody can be served now, clients wait: %s", event->address,
+                        strerror((int)event->value));
+                break;
+        case CONFAB_EVENT_CLIENT_FAILED:
+                cli_say(args, "%s: a client could not be served: %s", event->address,
+                        strerror((int)-event->value));
+                break;
+        case CONFAB_EVENT_CLIENT_PROCESS_ENDED:
+        case CONFAB_EVENT_WORKER_ENDED:
+                tell_process_ended(args, event);
+                break;
+        case CONFAB_EVENT_CLIENT_OUT_OF_TIME:
+                cli_say(args, "%s: a client's time was over", event->address);
                 break;
         default:
                 break;

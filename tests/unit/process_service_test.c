@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+/*
+ * Services: every model, its limits, its end, and what a killed supervisor leaves. The supervisor is a process of its own here; what its
+ * processes do is counted in a page that all of them share.
+ */
+#include "conversation.h"
+#include "harness.h"
+
+#include <confab/confab.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MS INT64_C(1000000)
+
+/* What all processes of a test see. */
+static struct shared { _Atomic int n_calls, n_gone, n_events[32], last_pid, stubborn_may_end; } * shared;
+
+static struct supervisor {
+        pid_t pid;
+        char address[128];
+} service;
+
+static void share(void) {
+        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        check(shared != MAP_FAILED);
+}
+
+static void count_event(const struct confab_event *event, void *data) {
+        (void)data;
+        atomic_fetch_add(&shared->n_events[event->kind], 1);
+}
+
+static struct confab_service_options with(uint32_t model) {
+        return (struct confab_service_options){
+                .size = sizeof(struct confab_service_options), .model = model, .n_workers = 2};
+}
+
+/* Listens on @address and serves in a forked process, whose status tells confab_serve's answer: 0..99 as it is, 100 less an errno. */
+static void start(const char *address, const struct confab_service_options *options,
+                  confab_client_function function) {
+        int told[2];
+        ssize_t n;
+
+        if (!shared)
+                share();
+        check_eq(pipe(told), 0);
+        service.pid = fork();
+        check(service.pid >= 0);
+        if (service.pid == 0) {
+                confab_endpoint *listener;
+                int r;
+
+                confab_on_event(count_event, NULL);
+                /* the last processes of a killed service may just be dying */
+                while ((r = confab_listen(&listener, address, NULL, CONFAB_FOREVER)) == -EADDRINUSE)
+                        usleep(1000);
+                check_ok(r);
+                n = write(told[1], confab_address(listener), strlen(confab_address(listener)));
+                close(told[0]);
+                close(told[1]);
+                r = confab_serve(&listener, 1, options, function, NULL);
+                confab_close(listener);
+                _exit(r < 0 ? 100 - r : r);
+        }
+        close(told[1]);
+        n = read(told[0], service.address, sizeof(service.address) - 1);
+        close(told[0]);
+        check(n > 0);
+        service.address[n] = '\0';
+}
+
+static int result(void) {
+        int status;
+
+        check_eq(waitpid(service.pid, &status, 0), service.pid);
+        check(WIFEXITED(status));
+        return WEXITSTATUS(status) > 100 ? 100 - WEXITSTATUS(status) : WEXITSTATUS(status);
+}
+
+static int stop(void) {
+        check_eq(kill(service.pid, SIGTERM), 0);
+        return result();
+}
+
+static confab_endpoint *connected(void) {
+        confab_endpoint *client;
+
+        check_ok(confab_open(&client, service.address, NULL, soon()));
+        return client;
+}
+
+/* Waits for what other processes do; the harness's timeout ends a wait in vain. */
+#define await(condition)     \
+        while (!(condition)) \
+        usleep(1000)
+
+/* --- functions that serve --- */
+
+/* Sends back what comes, and then the own pid where "pid" came. As good in a loop as in a process. */
+static int echo(struct confab_client *client, void *data) {
+        struct confab_message message = confab_message_of(NULL, 0);
+        int r = confab_receive(client->endpoint, &message, NULL, client->deadline_ns);
+        char pid[32];
+
+        (void)data;
+        atomic_fetch_add(&shared->n_calls, 1);
+        if (r <= 0)
+                return r;
+        if (message.data_len == 3 && memcmp(message.data, "pid", 3) == 0) {
+                snprintf(pid, sizeof(pid), "%d", (int)getpid());
+                message.data = pid;
+                message.data_len = strlen(pid);
+        }
+        {
+                struct confab_message answer = confab_message_of(message.data, message.data_len);
+
+                answer.peer =
+                        message.peer && (message.peer->flags & CONFAB_PEER_ADDRESS) ? message.peer : NULL;
+                answer.type = message.type;
+                r = confab_send(client->endpoint, &answer, client->deadline_ns) < 0 ? -EIO : 1;
+        }
+        confab_release(client->endpoint, &message);
+        return r;
+}
+
+static int ask_pid(confab_endpoint *client) {
+        struct confab_message message = confab_message_of(NULL, 0);
+        char text[32] = "";
+
+        send_text(client, "pid");
+        check_eq(confab_receive(client, &message, NULL, soon()), 1);
+        memcpy(text, message.data, message.data_len < 31 ? message.data_len : 31);
+        confab_release(client, &message);
+        return atoi(text);
+}
+
+static void check_end(confab_endpoint *client) {
+        struct confab_message message = confab_message_of(NULL, 0);
+        int r = confab_receive(client, &message, NULL, soon());
+
+        check(r == 0 || r == -ECONNRESET);
+        confab_close(client);
+}
+
+/* Never returns by itself, and is not ended by SIGTERM. */
+static int stubborn(struct confab_client *client, void *data) {
+        (void)data;
+        signal(SIGTERM, SIG_IGN);
+        atomic_fetch_add(&shared->n_calls, 1);
+        send_text(client->endpoint, "x");
+        while (!atomic_load(&shared->stubborn_may_end)) /* nobody says so */
+                pause();
+        return 0;
+}
+
+static int die(struct confab_client *client, void *data) {
+        (void)client;
+        (void)data;
+        kill(getpid(), SIGKILL);
+        return 0;
+}
+
+static const uint32_t models[] = {CONFAB_SERVE_FORK, CONFAB_SERVE_PREFORK, CONFAB_SERVE_LOOP};
+
+/* --- the models --- */
+
+TEST_TIMEOUT(every_model_serves, 30) {
+        static const char *const addresses[] = {"tcp://127.0.0.1:0", "unix://@", "unix://@?type=seqpacket"};
+
+        for (unsigned a = 0; a < 3; a++)
+                for (unsigned m = 0; m < 3; m++) {
+                        struct confab_service_options options = with(models[m]);
+                        confab_endpoint *clients[6];
+
+                        options.max_clients = m == 0 ? 0 : 8;
+                        start(addresses[a], &options, echo);
+                        for (int i = 0; i < 6; i++)
+                                clients[i] = connected();
+                        for (int round = 0; round < 2; round++)
+                                for (int i = 0; i < 6; i++) {
+                                        send_text(clients[i], "hello");
+                                        receive_text(clients[i], "hello");
+                                }
+                        for (int i = 0; i < 6; i++)
+                                confab_close(clients[i]);
+                        check_eq(stop(), 0);
+                }
+}
+
+TEST(processes_are_as_the_model_says) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *a, *b;
+                int pid_a, pid_b;
+
+                start("unix://@", &options, echo);
+                a = connected();
+                b = connected();
+                pid_a = ask_pid(a);
+                pid_b = ask_pid(b);
+                check_eq(pid_a == pid_b, models[m] == CONFAB_SERVE_LOOP);
+                check_eq(pid_a == service.pid, models[m] == CONFAB_SERVE_LOOP);
+                confab_close(a);
+                confab_close(b);
+                check_eq(stop(), 0);
+                check_eq(kill(pid_a, 0), -1); /* nobody is left */
+        }
+}
+
+/* The program's own child, and its mask, are none of the service's business. */
+TEST(the_program_keeps_its_children_and_signals) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+        confab_endpoint *listener = listen_on("unix://@");
+        sigset_t before, after;
+        pid_t own, killer;
+
+        share();
+        own = fork();
+        if (own == 0)
+                _exit(7);
+        killer = fork();
+        if (killer == 0) {
+                confab_endpoint *client = open_to(confab_address(listener));
+
+                check(ask_pid(client) > 0);
+                confab_close(client);
+                await(atomic_load(&shared->n_calls) == 2);
+                kill(getppid(), SIGINT);
+                _exit(0);
+        }
+        sigprocmask(SIG_SETMASK, NULL, &before);
+        check_eq(confab_serve(&listener, 1, &options, echo, NULL), 0);
+        sigprocmask(SIG_SETMASK, NULL, &after);
+        for (int number = 1; number < 32; number++)
+                check_eq(sigismember(&before, number), sigismember(&after, number));
+        {
+                int status;
+
+                check_eq(waitpid(own, &status, 0), own);
+                check_eq(WEXITSTATUS(status), 7);
+                check_eq(waitpid(killer, &status, 0), killer);
+                check_eq(status, 0);
+        }
+        confab_close(listener);
+}
+
+/* Loop and workers without connections: a message is a call. */
+TEST_TIMEOUT(datagrams_and_queues, 20) {
+        static const char *const addresses[] = {"udp://127.0.0.1:0", "unix://@?type=datagram"};
+        static const uint32_t fit[] = {CONFAB_SERVE_PREFORK, CONFAB_SERVE_LOOP};
+
+        for (unsigned a = 0; a < 2; a++)
+                for (unsigned m = 0; m < 2; m++) {
+                        struct confab_service_options options = with(fit[m]);
+                        confab_endpoint *client;
+
+                        start(addresses[a], &options, echo);
+                        client = connected();
+                        for (int i = 0; i < 10; i++) {
+                                send_text(client, "hello");
+                                receive_text(client, "hello");
+                        }
+                        confab_close(client);
+                        check_eq(stop(), 0);
+                }
+}
+
+TEST(what_a_model_cannot_do_is_said) {
+        static const struct {
+                const char *address;
+                uint32_t model, flags;
+                int error;
+                const char *says;
+        } cases[] = {
+                {"udp://127.0.0.1:0", CONFAB_SERVE_FORK, 0, -EOPNOTSUPP, "prefork"},
+                {"fifo://", CONFAB_SERVE_PREFORK, 0, -EOPNOTSUPP, "one stream"},
+                {"unix://@", 4, 0, -EINVAL, "model"},
+                {"unix://@", CONFAB_SERVE_FORK, 64, -EINVAL, "flag"},
+                {"unix://@", CONFAB_SERVE_LOOP, CONFAB_SERVE_ON_DEMAND, -EINVAL, "demand"},
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                char address[200], folder[128];
+                confab_endpoint *listener;
+                struct confab_service_options options = with(cases[i].model);
+
+                check(getcwd(folder, sizeof(folder)));
+                snprintf(address, sizeof(address), "%s%s", cases[i].address,
+                         strcmp(cases[i].address, "fifo://") == 0 ? strcat(folder, "/fifo") : "");
+                listener = listen_on(address);
+                options.flags = cases[i].flags;
+                check_eq(confab_serve(&listener, 1, &options, echo, NULL), cases[i].error);
+                check_says(cases[i].says);
+                confab_close(listener);
+        }
+        check_eq(confab_serve(NULL, 0, NULL, echo, NULL), -EINVAL);
+}
+
+/* --- limits --- */
+
+TEST_TIMEOUT(more_clients_than_may_be_wait, 20) {
+        static const uint32_t limited[] = {CONFAB_SERVE_FORK, CONFAB_SERVE_LOOP};
+
+        for (unsigned m = 0; m < 2; m++) {
+                struct confab_service_options options = with(limited[m]);
+                struct confab_message message = confab_message_of(NULL, 0);
+                confab_endpoint *a, *b, *late;
+
+                options.max_clients = 2;
+                start("tcp://127.0.0.1:0", &options, echo);
+                a = connected();
+                b = connected();
+                check(ask_pid(a) > 0 && ask_pid(b) > 0);
+                late = connected();
+                send_text(late, "late");
+                check_eq(confab_receive(late, &message, NULL, after_ms(50)), -ETIMEDOUT);
+                send_text(a, "still here");
+                receive_text(a, "still here");
+                check(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_FULL]) > 0);
+                confab_close(a);
+                receive_text(late, "late");
+                confab_close(b);
+                confab_close(late);
+                check_eq(stop(), 0);
+        }
+}
+
+/* FAULTS row 37: with few descriptors everybody is served in the end. */
+TEST_TIMEOUT(few_descriptors, 30) {
+        enum { N = 60 };
+
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                struct rlimit few, before;
+                confab_endpoint *clients[N];
+
+                options.max_clients = m == 1 ? 200 : 0;
+                check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+                few = before;
+                few.rlim_cur = 32;
+                check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+                start("tcp://127.0.0.1:0", &options, echo);
+                check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+                for (int i = 0; i < N; i++) {
+                        clients[i] = connected();
+                        send_text(clients[i], "hello");
+                }
+                for (int i = 0; i < N; i++) {
+                        receive_text(clients[i], "hello");
+                        confab_close(clients[i]);
+                }
+                check_eq(stop(), 0);
+        }
+}
+
+static void gone(struct confab_client *client, void *data) {
+        (void)client;
+        (void)data;
+        atomic_fetch_add(&shared->n_gone, 1);
+}
+
+TEST_TIMEOUT(silent_clients_are_ended, 20) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+
+                options.idle_ns = 30 * MS;
+                options.gone = gone;
+                start("unix://@", &options, echo);
+                client = connected();
+                check_end(client);
+                check_eq(stop(), 0);
+                check_eq(atomic_exchange(&shared->n_gone, 0), 1);
+        }
+}
+
+/* A talkative client ends too; and a function that waits for something else, by force. */
+TEST_TIMEOUT(long_clients_are_ended, 20) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+        confab_endpoint *client;
+
+        options.client_ns = 50 * MS;
+        start("unix://@", &options, stubborn);
+        client = connected();
+        receive_text(client, "x");
+        check_end(client);
+        await(atomic_load(&shared->n_events[CONFAB_EVENT_CLIENT_PROCESS_ENDED]) == 1);
+        check_eq(atomic_load(&shared->n_events[CONFAB_EVENT_CLIENT_OUT_OF_TIME]), 1);
+        check_eq(stop(), 0);
+        for (unsigned m = 0; m < 3; m++) {
+                char text[16];
+                int r;
+
+                options = with(models[m]);
+                options.client_ns = 50 * MS;
+                start("unix://@", &options, echo);
+                client = connected();
+                do
+                        r = try_send(client, "more", soon()) < 0
+                                    ? 0
+                                    : try_receive(client, text, sizeof(text), soon());
+                while (r > 0);
+                check(r == 0 || r == -ECONNRESET || r == -EPIPE);
+                confab_close(client);
+                check_eq(stop(), 0);
+        }
+}
+
+/* --- the end --- */
+
+TEST_TIMEOUT(clients_may_finish, 20) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client, *late;
+
+                options.grace_ns = 60000 * MS;
+                start("unix://@", &options, echo);
+                client = connected();
+                check(ask_pid(client) > 0);
+                check_eq(kill(service.pid, SIGTERM), 0);
+                late = connected(); /* the queue is the kernel's: it gets in, and is mostly served by nobody */
+                check_ok(confab_shutdown(late, CONFAB_SEND, soon()));
+                send_text(client, "finish");
+                receive_text(client, "finish");
+                confab_close(client);
+                check_eq(result(), 0);
+                check_end(late);
+        }
+}
+
+TEST_TIMEOUT(who_does_not_finish_is_ended, 20) {
+        for (unsigned m = 0; m < 2; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+
+                options.grace_ns = 20 * MS;
+                options.n_workers = 1;
+                start("unix://@", &options, stubborn);
+                client = connected();
+                receive_text(client, "x");
+                check_eq(stop(), 1);
+                check_end(client);
+        }
+}
+
+TEST_TIMEOUT(a_second_signal_ends_at_once, 20) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+
+                options.grace_ns = INT64_MAX;
+                options.n_workers = 1;
+                start("unix://@", &options, m == 2 ? echo : stubborn);
+                client = connected();
+                if (m == 2)
+                        check(ask_pid(client) > 0);
+                else
+                        receive_text(client, "x");
+                check_eq(kill(service.pid, SIGTERM), 0);
+                check_eq(kill(service.pid, SIGINT), 0);
+                check_eq(result(), 1);
+                check_end(client);
+        }
+}
+
+/* Kill -9: nothing of it lives on, and the name it leaves is taken over. */
+TEST_TIMEOUT(a_killed_supervisor_leaves_nothing, 20) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+                int status, pid;
+
+                for (int life = 0; life < 3; life++) {
+                        start("unix://socket", &options, echo);
+                        client = connected();
+                        pid = ask_pid(client);
+                        check(pid > 0);
+                        check_eq(kill(service.pid, SIGKILL), 0);
+                        check_eq(waitpid(service.pid, &status, 0), service.pid);
+                        check_end(client); /* its process has ended too, or it would wait for more */
+                        if (pid != service.pid)
+                                await(waitpid(pid, NULL, WNOHANG) != 0); /* the harness adopts it */
+                }
+                start("unix://socket", &options, echo);
+                client = connected();
+                check(ask_pid(client) > 0);
+                confab_close(client);
+                check_eq(stop(), 0);
+                check(folder_is_empty());
+        }
+}
+
+TEST(a_stop_of_the_programs_loop_is_a_signal) {
+        struct confab_service_options options = with(CONFAB_SERVE_LOOP);
+        confab_endpoint *listener = listen_on("unix://@");
+
+        check_ok(confab_loop_new(&options.loop));
+        for (int i = 0; i < 2; i++) {
+                confab_loop_stop(options.loop);
+                check_eq(confab_serve(&listener, 1, &options, echo, NULL), 0);
+        }
+        confab_loop_free(options.loop);
+        confab_close(listener);
+}
+
+TEST_TIMEOUT(an_idle_service_ends, 20) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+
+                options.idle_stop_ns = 50 * MS;
+                start("unix://@", &options, echo);
+                client = connected();
+                check(ask_pid(client) > 0);
+                confab_close(client);
+                check_eq(result(), 0);
+        }
+}
+
+/* --- workers --- */
+
+/* FAULTS row 41. Clients queue while workers are killed all the time: whoever was not with a dying worker is served. */
+TEST_TIMEOUT(workers_are_killed_while_clients_queue, 60) {
+        enum { N = 2000, AT_ONCE = 100 };
+        struct confab_service_options options = with(CONFAB_SERVE_PREFORK);
+        confab_endpoint *clients[AT_ONCE];
+        int n_served = 0, n_lost = 0;
+        pid_t killer;
+
+        options.restart_max_ns = 50 * MS;
+        start("unix://@", &options, echo);
+        killer = fork();
+        if (killer == 0)
+                for (;;) {
+                        int pid = atomic_exchange(&shared->last_pid, 0);
+
+                        if (pid)
+                                kill(pid, SIGKILL);
+                        usleep(100000);
+                }
+        for (int at = 0; at < N; at += AT_ONCE) {
+                for (int i = 0; i < AT_ONCE; i++)
+                        clients[i] = connected();
+                for (int i = 0; i < AT_ONCE; i++) {
+                        char text[32];
+
+                        if (try_send(clients[i], "pid", soon()) == 3 &&
+                            try_receive(clients[i], text, sizeof(text), soon()) == 1) {
+                                n_served++;
+                                atomic_store(&shared->last_pid, atoi(text));
+                        } else {
+                                n_lost++;
+                        }
+                        confab_close(clients[i]);
+                }
+        }
+        check_eq(kill(killer, SIGKILL), 0);
+        check_eq(waitpid(killer, NULL, 0), killer);
+        check_eq(n_served + n_lost, N);
+        check(n_lost <= atomic_load(&shared->n_events[CONFAB_EVENT_WORKER_ENDED]));
+        check_eq(stop(), 0);
+}
+
+/* A worker that cannot live: each client brings one death, and there are pauses between them. */
+TEST_TIMEOUT(workers_that_die_are_started_after_pauses, 20) {
+        struct confab_service_options options = with(CONFAB_SERVE_PREFORK);
+        int64_t since_ns = confab_now();
+        int n_deaths, least_ms = 0;
+
+        options.n_workers = 1;
+        options.restart_ns = 20 * MS;
+        options.restart_max_ns = 80 * MS;
+        start("unix://@", &options, die);
+        for (int i = 0; i < 8; i++)
+                check_end(connected());
+        await(atomic_load(&shared->n_events[CONFAB_EVENT_WORKER_ENDED]) == 8);
+        n_deaths = atomic_load(&shared->n_events[CONFAB_EVENT_WORKER_ENDED]);
+        for (int i = 1, pause_ms = 20; i < n_deaths - 1; i++, pause_ms = pause_ms < 80 ? pause_ms * 2 : 80)
+                least_ms += pause_ms / 2; /* jitter takes half at most */
+        check(elapsed_ms(since_ns) >= least_ms);
+        check_eq(stop(), 0);
+
+        options.max_restarts = 3;
+        start("unix://@", &options, die);
+        for (int i = 0; i < 4; i++)
+                check_end(connected());
+        check_eq(result(), -ECHILD);
+}
+
+TEST_TIMEOUT(workers_on_demand, 20) {
+        struct confab_service_options options = with(CONFAB_SERVE_PREFORK);
+        int first = 0;
+
+        options.flags = CONFAB_SERVE_ON_DEMAND;
+        options.n_workers = 1;
+        options.idle_stop_ns = 50 * MS;
+        start("unix://@", &options, echo);
+        for (int life = 0; life < 3; life++) {
+                confab_endpoint *client = connected();
+                int pid = ask_pid(client);
+
+                check(pid != first && pid != service.pid);
+                first = pid;
+                confab_close(client);
+                await(kill(pid, 0) < 0);
+        }
+        check_eq(stop(), 0);
+}
+
+/* Who still has a client when nobody new comes finishes with it first. */
+TEST_TIMEOUT(workers_on_demand_finish, 20) {
+        struct confab_service_options options = with(CONFAB_SERVE_PREFORK);
+        confab_endpoint *client;
+        int pid;
+
+        options.flags = CONFAB_SERVE_ON_DEMAND;
+        options.n_workers = 1;
+        options.idle_stop_ns = 20 * MS;
+        options.grace_ns = 60000 * MS;
+        start("unix://@", &options, echo);
+        client = connected();
+        pid = ask_pid(client);
+        usleep(100000); /* long enough for the idle time to pass, on most days; never too long */
+        check_eq(ask_pid(client), pid);
+        confab_close(client);
+        await(kill(pid, 0) < 0);
+        check_eq(stop(), 0);
+}
