@@ -3,7 +3,7 @@
 #ifndef CONFAB_SERVICE_H
 #define CONFAB_SERVICE_H
 /*
- * Services: many clients of one listener, each served by a function; the model is one option.
+ * Services: many clients of one listener, each served by a function or a program; the model is one option.
  *
  *      FORK      a process of its own for each client, gone with it
  *      PREFORK   workers made before, which accept from the shared listener; one that dies is started again
@@ -67,6 +67,13 @@ struct confab_service_options {
          * restart_max_ns (1 s), each a random part shorter, so that many do not start in step. */
         int64_t restart_ns;
         int64_t restart_max_ns;
+        /*
+         * A program instead of the function (which must be NULL then), looked for in PATH; ends with NULL.
+         * FORK: it gets the connection as standard input and output, with CONFAB_PEER and others in the environment.
+         * PREFORK: it gets the listeners from descriptor 3 on, with LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES (sd_listen_fds(3)). LOOP: none.
+         */
+        char *const *command;
+        const char *listener_names; /* PREFORK: LISTEN_FDNAMES, "web:admin"; NULL: not set */
         /* A client goes, in whatever way: free what its state holds. In the process that served it, before its connection is closed. */
         void (*gone)(struct confab_client *client, void *data);
         /* Runs in this loop, so that the program can have timers and signals of its own there; confab_loop_stop is the first
@@ -80,7 +87,8 @@ struct confab_service_options {
  * processes have ended and been reaped when it returns: 0, or how many clients had to be ended. Blocks until then.
  *
  * Out of descriptors, processes or memory, or at @max_clients: accepting pauses, clients that are there go on (confab_on_event tells).
- * -EOPNOTSUPP: FORK without connections, PREFORK of a byte stream without connections. -EINVAL; -ECHILD: @max_restarts deaths.
+ * -EOPNOTSUPP: FORK without connections, PREFORK of a byte stream without connections, @idle_ns for a program (nobody sees what
+ * it does), LOOP for a program. -EINVAL; -ENOENT, -EACCES: no such program; -ECHILD: @max_restarts deaths.
  * Call it from the thread that shall serve, with no other threads if functions are forked; @function runs in
  * the forked process then, which ends by _exit: what it prints it must flush.
  */
@@ -91,10 +99,10 @@ CONFAB_API int confab_serve(confab_endpoint *const *listeners, unsigned n_listen
 /*
  * Socket activation, as the one that is started: takes over the listeners and datagram sockets that this process was started with
  * (LISTEN_FDS, LISTEN_PID: systemd, systemd-socket-activate, confab run --on-demand), at most @n_listeners of them, into @listeners, the
- * caller's. Returns how many; 0: it was not started so. The three variables are taken out of the environment: call it
+ * caller's; @keys are those of a fd:// address that all get, "frame=line", or NULL. Returns how many; 0: it was not started so. The three variables are taken out of the environment: call it
  * before there are other threads. -EINVAL: one of them does not listen; -E2BIG: more than @n_listeners. Then none is taken.
  */
-CONFAB_API int confab_activated(confab_endpoint **listeners, unsigned n_listeners);
+CONFAB_API int confab_activated(confab_endpoint **listeners, unsigned n_listeners, const char *keys);
 
 CONFAB_END_DECLS
 #endif

@@ -10,6 +10,7 @@
  */
 #include "command.h"
 #include "json.h"
+#include "run_service.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,27 @@ static const struct cli_option options[] = {
         {"new-session", 's', NULL, "in a session of its own, without a terminal", NULL},
         {"die-with-parent", 'D', NULL, "whatever ends this command, kill -9 included, ends it too", NULL},
         {"json", 'j', NULL, "tell of every stage, on standard error: command, pid, status, times", NULL},
+        {"service", 'S', "ADDRESS",
+         "listen there and serve each client with COMMAND; may be given many times", NULL},
+        {"model", 'm', "MODEL",
+         "fork: a process for each client (default); prefork: workers that accept; loop: this process",
+         "fork prefork loop"},
+        {"function", 'F', "NAME", "one of ours instead of COMMAND: echo, discard, daytime",
+         "echo discard daytime"},
+        {"workers", 'w', "N", "prefork: how many (default: one a processor)", NULL},
+        {"max-clients", 'n', "N", "so many at once; others wait (default: no limit)", NULL},
+        {"client-deadline", 0, "DURATION", "end a client after so long", NULL},
+        {"client-idle", 0, "DURATION", "end a client that was silent for so long (with --function)", NULL},
+        {"grace", 'g', "DURATION",
+         "at the end of the service its clients may finish for so long (default: 5s)", NULL},
+        {"restarts", 0, "N", "prefork: give up after so many deaths of a worker in a row (default: never)",
+         NULL},
+        {"on-demand", 'o', NULL, "prefork: start the workers when the first client comes", NULL},
+        {"idle-stop", 'i', "DURATION",
+         "end after so long without a client; with --on-demand: end the workers until the next comes", NULL},
+        {"activated", 'a', NULL,
+         "serve the listeners this command was started with (LISTEN_FDS), if there are any", NULL},
+        {"verbose", 'v', NULL, "tell of clients and workers that failed, and of pauses", NULL},
         CLI_OPTIONS_END,
 };
 
@@ -289,8 +311,15 @@ static int run(struct cli_args *args) {
         struct confab_stage command = {.size = sizeof(command), .argv = (const char *const *)args->operands};
         struct confab_pipeline *pipeline = NULL, whole = {.n_stages = 1, .stages = &command};
         const char **envp;
-        int code = read_options(&run), r;
+        int code, r;
 
+        if (cli_service_wanted(args))
+                return cli_run_service(args);
+        if (args->n_operands == 0)
+                return cli_usage(args, "a command or a pipeline is missing");
+        code = cli_service_unwanted(args);
+        if (code == CLI_DONE)
+                code = read_options(&run);
         if (code != CLI_DONE)
                 return code;
         if (text) {
@@ -323,9 +352,10 @@ const struct cli_cmd cmd_run = {
                    "tcp://host:7000'.\n"
                    "More, or one behind --, are a command. The exit status is the last one that is not 0 "
                    "(128 + N: signal N);\n"
-                   "127: no such program, 126: it cannot be executed.",
+                   "127: no such program, 126: it cannot be executed.\n"
+                   "With --service COMMAND serves clients: confab run --service tcp://:7000 -- cat.",
         .options = options,
-        .min_operands = 1,
+        .min_operands = 0,
         .max_operands = UINT_MAX,
         .verbatim = true,
         .run = run,

@@ -50,13 +50,15 @@ static void close_all(confab_endpoint **listeners, int n) {
         *cfb_last_failure() = failure;
 }
 
-/* Opens all of them, as they are lent (@key "") or to be owned ("?take"). */
-static int open_all(confab_endpoint **listeners, int n, const char *key) {
+/* Opens all of them, lent (@take "no") or to be owned. */
+static int open_all(confab_endpoint **listeners, int n, const char *take, const char *keys) {
         for (int i = 0; i < n; i++) {
-                char address[32];
+                char address[256];
                 int r;
 
-                snprintf(address, sizeof(address), "fd://%d%s", FIRST_PASSED + i, key);
+                if (snprintf(address, sizeof(address), "fd://%d?take=%s%s%s", FIRST_PASSED + i, take,
+                             keys ? "&" : "", keys ? keys : "") >= (int)sizeof(address))
+                        return refuse(-EINVAL, "the keys are too long");
                 r = confab_listen(&listeners[i], address, NULL, CONFAB_NOW);
                 if (r < 0) {
                         close_all(listeners, i);
@@ -66,7 +68,7 @@ static int open_all(confab_endpoint **listeners, int n, const char *key) {
         return n;
 }
 
-int confab_activated(confab_endpoint **listeners, unsigned n_listeners) {
+int confab_activated(confab_endpoint **listeners, unsigned n_listeners, const char *keys) {
         CFB_UNCANCELLED;
         int n = n_passed(), r;
 
@@ -74,12 +76,12 @@ int confab_activated(confab_endpoint **listeners, unsigned n_listeners) {
                 return n;
         if (!listeners || (unsigned)n > n_listeners)
                 return refuse(-E2BIG, "more descriptors were passed than this program listens on");
-        r = open_all(listeners, n,
-                     ""); /* lent first: one that does not listen leaves the others as they were */
+        r = open_all(listeners, n, "no",
+                     keys); /* lent first: one that does not listen leaves the others as they were */
         if (r < 0)
                 return r;
         close_all(listeners, n);
-        r = open_all(listeners, n, "?take");
+        r = open_all(listeners, n, "yes", keys);
         if (r < 0)
                 return r;
         unsetenv("LISTEN_PID");

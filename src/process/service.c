@@ -399,14 +399,24 @@ static int check_options(const struct cfb_service *service) {
 
         if (options->flags & ~(CONFAB_SERVE_ON_DEMAND | CONFAB_SERVE_OUTLIVE | CONFAB_SERVE_KEEP_SIGNALS))
                 return refuse(-EINVAL, "a flag that there is not");
-        if (!service->function)
-                return refuse(-EINVAL, "a function serves the clients");
+        if (!service->function == !options->command)
+                return refuse(-EINVAL, "either a function or a command serves the clients");
+        if (options->command && !options->command[0])
+                return refuse(-EINVAL, "the command is empty");
         if (options->idle_ns < 0 || options->client_ns < 0 || options->idle_stop_ns < 0 ||
             options->restart_ns < 0 || options->restart_max_ns < 0)
                 return refuse(-EINVAL, "a duration is negative");
         if ((options->flags & CONFAB_SERVE_ON_DEMAND) && service->model != &cfb_service_prefork)
                 return refuse(-EINVAL, "starting on demand is for prefork: fork starts a process for each "
                                        "client, loop none");
+        if (options->command && options->idle_ns)
+                return refuse(
+                        -EOPNOTSUPP,
+                        "a time a program's client may be silent: nobody sees what it says to the program");
+        for (unsigned i = 0; i < service->n_listeners && options->command; i++)
+                if (service->listeners[i].endpoint->address.frame)
+                        return cfb_unsupported_of(service->listeners[i].endpoint, "serve",
+                                                  "frame= for a program: it gets the connection itself");
         return service->model->check ? service->model->check(service) : 0;
 }
 
@@ -439,7 +449,12 @@ static int serve(struct cfb_service *service) {
         pthread_sigmask(SIG_SETMASK, NULL, &service->signals);
         set_defaults(&service->options);
         r = check_options(service);
-        return r < 0 ? r : cfb_service_run(service);
+        if (r >= 0 && service->options.command)
+                r = cfb_service_command_new(&service->command, service);
+        if (r >= 0)
+                r = cfb_service_run(service);
+        cfb_service_command_free(service->command);
+        return r;
 }
 
 int confab_serve(confab_endpoint *const *listeners, unsigned n_listeners,

@@ -14,6 +14,7 @@
 enum { CFB_SERVICE_LISTENERS = 64 };
 
 struct cfb_service;
+struct cfb_service_command;
 
 enum cfb_service_phase {
         CFB_SERVING,
@@ -52,6 +53,7 @@ struct cfb_service {
         const struct cfb_service_model *model;
         confab_client_function function;
         void *data;
+        struct cfb_service_command *command; /* instead of the function */
         confab_loop *loop;
         struct cfb_service_listener listeners[CFB_SERVICE_LISTENERS];
         unsigned n_listeners;
@@ -95,5 +97,13 @@ int64_t cfb_service_jitter(int64_t ns);
 void cfb_service_in_child(const struct cfb_service *service);
 /* Serves @client in a process that has nothing else to do, and closes it: 0 or what went wrong. */
 int cfb_service_converse(const struct cfb_service *service, confab_endpoint *client);
+
+/* service_command.c. The program and its environment; NULL is accepted and returned by free. */
+int cfb_service_command_new(struct cfb_service_command **commandp, const struct cfb_service *service);
+struct cfb_service_command *cfb_service_command_free(struct cfb_service_command *command);
+/* Starts it for @client (standard input and output), or with @client NULL for the listeners: a pid and *@pidfdp, or -errno. */
+int cfb_service_command_start(int *pidfdp, const struct cfb_service *service, const confab_endpoint *client);
+/* To one of the service's processes that is not reaped yet; a program's goes to all it has started. */
+void cfb_service_signal(const struct cfb_service *service, int pid, int pidfd, int signal_number);
 
 #endif

@@ -66,19 +66,23 @@ static int ended(struct cfb_watch *watch, uint32_t events) {
 
 /* --- ending --- */
 
+static void signal_to(const struct cfb_client_process *process, int signal_number) {
+        cfb_service_signal(process->service, process->pid, process->watch.fd, signal_number);
+}
+
 static void out_of_time(struct cfb_expiring *age, void *data) {
         struct cfb_service *service = data;
 
         cfb_tell(CONFAB_EVENT_CLIENT_OUT_OF_TIME, confab_address(service->listeners[0].endpoint),
                  of(age)->pid);
-        cfb_spawn_signal(of(age)->watch.fd, SIGTERM);
+        signal_to(of(age), SIGTERM);
         cfb_expiry_remove(age);
         cfb_expiry_add(&service->idles, age);
 }
 
 static void not_ended_by_itself(struct cfb_expiring *age, void *data) {
         (void)data;
-        cfb_spawn_signal(of(age)->watch.fd, SIGKILL);
+        signal_to(of(age), SIGKILL);
         cfb_expiry_remove(age);
         cfb_expiry_add(&((struct cfb_service *)data)->idles, age);
 }
@@ -88,11 +92,11 @@ static void end_clients(struct cfb_service *service, int signal_number) {
 
         for (int i = 0; i < 2; i++)
                 for (struct cfb_expiring *age = lists[i]->all.next; age != &lists[i]->all; age = age->next)
-                        cfb_spawn_signal(of(age)->watch.fd, signal_number);
+                        signal_to(of(age), signal_number);
 }
 
 static void end_now(struct cfb_client_process *process) {
-        cfb_spawn_signal(process->watch.fd, SIGKILL);
+        signal_to(process, SIGKILL);
         cfb_spawn_wait(process->watch.fd, CONFAB_FOREVER);
         ended(&process->watch, POLLIN);
 }
@@ -131,6 +135,14 @@ static int fork_function(int *pidfdp, struct cfb_service *service, confab_endpoi
         return pid;
 }
 
+static int start_command(int *pidfdp, struct cfb_service *service, confab_endpoint *client) {
+        int pid = cfb_service_command_start(pidfdp, service, client);
+
+        if (!cfb_service_short_of(pid))
+                confab_close(client);
+        return pid;
+}
+
 static struct cfb_client_process *new_process(struct cfb_service *service) {
         struct cfb_client_process *process = service->spare;
 
@@ -147,7 +159,8 @@ static int came(struct cfb_service *service, confab_endpoint *client) {
 
         if (!process)
                 return cfb_failed(-ENOMEM, "serve", confab_address(client));
-        pid = fork_function(&pidfd, service, client);
+        pid = service->function ? fork_function(&pidfd, service, client)
+                                : start_command(&pidfd, service, client);
         if (pid < 0) {
                 process->next = service->spare;
                 service->spare = process;

@@ -125,8 +125,18 @@ static void fini(struct cfb_service *service) {
         cfb_expiry_fini(&service->idles);
 }
 
+static int check(const struct cfb_service *service) {
+        if (!service->options.command)
+                return 0;
+        return cfb_failed_with(-EOPNOTSUPP, "serve", service->options.command[0], NULL,
+                               "one loop calls a function: fork starts a program for each client, in prefork "
+                               "it accepts by itself",
+                               0, 0);
+}
+
 const struct cfb_service_model cfb_service_loop = {
         .name = "loop",
+        .check = check,
         .begin = begin,
         .came = came,
         .end = end_clients,

@@ -30,6 +30,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +50,7 @@ struct worker {
         confab_source *timer; /* starts it again */
         int64_t started_ns;
         unsigned n_deaths; /* in a row */
+        int pid;
         bool running;
 };
 
@@ -61,6 +63,7 @@ struct arrivals {
 struct cfb_workers {
         int lifeline[2];
         struct arrivals arrivals[CFB_SERVICE_LISTENERS];
+        int flags[CFB_SERVICE_LISTENERS]; /* the listeners' own, where a program gets them; -1: not changed */
         confab_source *idle;
         bool resting; /* on demand: nobody runs, and nobody shall before a client comes */
         int emptying; /* on demand: for want of clients they were told to end; how often */
@@ -279,15 +282,17 @@ static void start(struct worker *worker) {
         int pidfd = -1, r;
 
         worker->started_ns = confab_now();
-        r = fork_worker(&pidfd, service);
+        r = service->function ? fork_worker(&pidfd, service)
+                              : cfb_service_command_start(&pidfd, service, NULL);
         if (r >= 0) {
                 cfb_watch_init(&worker->watch, service->loop, NULL, pidfd, ended);
                 worker->running = true;
+                worker->pid = r;
                 service->n_clients++;
                 r = cfb_watch_set(&worker->watch, POLLIN);
                 if (r >= 0)
                         return;
-                cfb_spawn_signal(pidfd, SIGKILL);
+                cfb_service_signal(service, worker->pid, pidfd, SIGKILL);
                 cfb_spawn_wait(pidfd, CONFAB_FOREVER);
                 ended(&worker->watch, POLLIN);
                 return;
@@ -317,12 +322,16 @@ static int again(confab_source *timer, uint32_t events, void *data) {
 static void tell_all(struct cfb_service *service, int signal_number) {
         for (unsigned i = 0; i < service->workers->n; i++)
                 if (service->workers->all[i].running)
-                        cfb_spawn_signal(service->workers->all[i].watch.fd, signal_number);
+                        cfb_service_signal(service, service->workers->all[i].pid,
+                                           service->workers->all[i].watch.fd, signal_number);
 }
 
 /* They end once they have served whom they serve. */
 static void finish(struct cfb_service *service) {
-        cfb_closep(&service->workers->lifeline[1]);
+        if (service->function)
+                cfb_closep(&service->workers->lifeline[1]);
+        else
+                tell_all(service, SIGTERM);
 }
 
 static int lay_lifeline(struct cfb_workers *workers) {
@@ -407,6 +416,18 @@ static int idle(confab_source *timer, uint32_t events, void *data) {
 
 /* --- beginning and end --- */
 
+/* Programs expect a listener that waits. */
+static int hand_out(struct cfb_service *service) {
+        for (unsigned i = 0; i < service->n_listeners; i++) {
+                int fd = service->listeners[i].endpoint->fds[CFB_RECEIVING], flags = fcntl(fd, F_GETFL);
+
+                if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+                        return cfb_failed(-errno, "fcntl", confab_address(service->listeners[i].endpoint));
+                service->workers->flags[i] = flags;
+        }
+        return 0;
+}
+
 static int prepare(struct cfb_service *service) {
         struct cfb_workers *workers = service->workers;
         int r = lay_lifeline(workers);
@@ -428,7 +449,7 @@ static int prepare(struct cfb_service *service) {
         }
         if (r >= 0 && on_demand(service) && service->options.idle_stop_ns)
                 r = confab_loop_add_timer(&workers->idle, service->loop, CONFAB_FOREVER, 0, idle, service);
-        return r;
+        return r < 0 || service->function ? r : hand_out(service);
 }
 
 static int begin(struct cfb_service *service) {
@@ -444,6 +465,8 @@ static int begin(struct cfb_service *service) {
                 return cfb_failed(-ENOMEM, "serve", NULL);
         workers->n = (unsigned)n;
         workers->lifeline[0] = workers->lifeline[1] = -1;
+        for (unsigned i = 0; i < CFB_SERVICE_LISTENERS; i++)
+                workers->flags[i] = -1;
         service->workers = workers;
         r = prepare(service);
         if (r < 0)
@@ -472,6 +495,9 @@ static void fini(struct cfb_service *service) {
         }
         watch_listeners(service, 0);
         confab_loop_remove(workers->idle);
+        for (unsigned i = 0; i < service->n_listeners; i++)
+                if (workers->flags[i] >= 0)
+                        fcntl(service->listeners[i].endpoint->fds[CFB_RECEIVING], F_SETFL, workers->flags[i]);
         cfb_closep(&workers->lifeline[0]);
         cfb_closep(&workers->lifeline[1]);
         cfb_release(workers);
@@ -481,6 +507,7 @@ static void fini(struct cfb_service *service) {
 static int check(const struct cfb_service *service) {
         for (unsigned i = 0; i < service->n_listeners; i++) {
                 const confab_endpoint *listener = service->listeners[i].endpoint;
+                struct stat status;
 
                 if (listener->properties.after_fork != CONFAB_FORK_SHARED)
                         return cfb_unsupported_of(listener, "serve",
@@ -490,6 +517,11 @@ static int check(const struct cfb_service *service) {
                         return cfb_unsupported_of(
                                 listener, "serve",
                                 "workers: each would get some bytes of one stream; take loop");
+                if (!service->function &&
+                    (listener->fds[CFB_RECEIVING] < 0 || fstat(listener->fds[CFB_RECEIVING], &status) < 0 ||
+                     !S_ISSOCK(status.st_mode)))
+                        return cfb_unsupported_of(listener, "serve",
+                                                  "being handed to a program: it is no socket");
         }
         return 0;
 }

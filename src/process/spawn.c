@@ -189,6 +189,18 @@ IN_CHILD static void take_place(struct child *child) {
         }
 }
 
+/* In the parent's memory, which is the child's until execve. */
+IN_CHILD static void write_pid(char *text) {
+        unsigned pid = (unsigned)syscall(SYS_getpid);
+        unsigned n_digits = 1;
+
+        for (unsigned left = pid; left >= 10; left /= 10)
+                n_digits++;
+        text[n_digits] = '\0';
+        for (; n_digits > 0; pid /= 10)
+                text[--n_digits] = (char)('0' + pid % 10);
+}
+
 static void start_others(struct child *child);
 
 IN_CHILD static int run(void *data) {
@@ -200,6 +212,8 @@ IN_CHILD static int run(void *data) {
         map_descriptors(child);
         close_the_rest(child);
         reset_signals();
+        if (child->spawn->pid_text)
+                write_pid(child->spawn->pid_text);
         syscall(SYS_execve, child->spawn->path, child->spawn->argv,
                 child->spawn->envp ? child->spawn->envp : environ);
         give_up(child, "execve");

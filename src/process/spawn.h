@@ -22,6 +22,7 @@ struct cfb_spawn {
         int group;      /* GROUP: the process group to join; 0: one of its own */
         int terminal;   /* TERMINAL: its group becomes the foreground one there */
         int directory;  /* DIRECTORY: the descriptor of its working directory */
+        char *pid_text; /* ten digits in its environment, which it fills with its own number; NULL: none */
 };
 #define CFB_SPAWN_FDS 64
 

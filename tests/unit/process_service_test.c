@@ -253,6 +253,27 @@ TEST(the_program_keeps_its_children_and_signals) {
         confab_close(listener);
 }
 
+static const char *const cat[] = {"cat", NULL};
+
+TEST_TIMEOUT(programs_serve, 20) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+        confab_endpoint *clients[4];
+
+        options.command = (char *const *)(uintptr_t)cat;
+        options.grace_ns = 20 * MS;
+        start("tcp://127.0.0.1:0", &options, NULL);
+        for (int i = 0; i < 4; i++)
+                clients[i] = connected();
+        for (int i = 0; i < 4; i++) {
+                send_text(clients[i], "hello");
+                receive_text(clients[i], "hello");
+        }
+        for (int i = 0; i < 3; i++)
+                confab_close(clients[i]);
+        check_eq(stop(), 1); /* one had to be ended */
+        check_end(clients[3]);
+}
+
 /* Loop and workers without connections: a message is a call. */
 TEST_TIMEOUT(datagrams_and_queues, 20) {
         static const char *const addresses[] = {"udp://127.0.0.1:0", "unix://@?type=datagram"};
@@ -287,6 +308,21 @@ TEST(what_a_model_cannot_do_is_said) {
                 {"unix://@", CONFAB_SERVE_FORK, 64, -EINVAL, "flag"},
                 {"unix://@", CONFAB_SERVE_LOOP, CONFAB_SERVE_ON_DEMAND, -EINVAL, "demand"},
         };
+        struct confab_service_options whole = with(CONFAB_SERVE_LOOP);
+        confab_endpoint *other = listen_on("unix://@");
+        static const char *const nothing[] = {"/no/such/program", NULL};
+
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EINVAL);
+        whole.command = (char *const *)(uintptr_t)cat;
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EOPNOTSUPP);
+        whole.model = CONFAB_SERVE_FORK;
+        check_eq(confab_serve(&other, 1, &whole, echo, NULL), -EINVAL);
+        whole.idle_ns = MS;
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EOPNOTSUPP);
+        whole.idle_ns = 0;
+        whole.command = (char *const *)(uintptr_t)nothing;
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -ENOENT);
+        confab_close(other);
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
                 char address[200], folder[128];
@@ -602,7 +638,7 @@ TEST_TIMEOUT(workers_on_demand, 20) {
 
         options.flags = CONFAB_SERVE_ON_DEMAND;
         options.n_workers = 1;
-        options.idle_stop_ns = 50 * MS;
+        options.idle_stop_ns = 200 * MS;
         start("unix://@", &options, echo);
         for (int life = 0; life < 3; life++) {
                 confab_endpoint *client = connected();
@@ -624,12 +660,12 @@ TEST_TIMEOUT(workers_on_demand_finish, 20) {
 
         options.flags = CONFAB_SERVE_ON_DEMAND;
         options.n_workers = 1;
-        options.idle_stop_ns = 20 * MS;
+        options.idle_stop_ns = 100 * MS;
         options.grace_ns = 60000 * MS;
         start("unix://@", &options, echo);
         client = connected();
         pid = ask_pid(client);
-        usleep(100000); /* long enough for the idle time to pass, on most days; never too long */
+        usleep(300000); /* long enough for the idle time to pass, on most days; never too long */
         check_eq(ask_pid(client), pid);
         confab_close(client);
         await(kill(pid, 0) < 0);
