@@ -23,6 +23,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -53,6 +54,17 @@ int64_t cfb_service_jitter(int64_t ns) {
 
 bool cfb_service_connects(const confab_endpoint *listener) {
         return listener->listening;
+}
+
+bool cfb_service_queued(const struct cfb_service *service) {
+        for (unsigned i = 0; i < service->n_listeners; i++) {
+                struct pollfd pollfd;
+
+                if (cfb_plain_descriptor(service->listeners[i].endpoint, CONFAB_RECEIVE, &pollfd) >= 0 &&
+                    poll(&pollfd, 1, 0) > 0)
+                        return true;
+        }
+        return false;
 }
 
 /* --- accepting --- */
@@ -249,7 +261,8 @@ static int stopped_by_signal(confab_source *source, uint32_t events, void *data)
 
 static int idle(confab_source *timer, uint32_t events, void *data) {
         struct cfb_service *service = data;
-        bool busy = service->model->came && service->n_clients;
+        /* who is in the queue is a client that nobody had the time for yet */
+        bool busy = (service->model->came && service->n_clients) || cfb_service_queued(service);
         int64_t since_ns = busy ? confab_now() : service->last_busy_ns;
 
         (void)events;

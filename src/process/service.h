@@ -88,6 +88,8 @@ void cfb_service_gone(struct cfb_service *service);
 
 /* -EAGAIN, -ENOMEM, -EMFILE, -ENFILE: it may work later. */
 bool cfb_service_short_of(int error);
+/* Whether somebody waits in a listener's queue (or a message). */
+bool cfb_service_queued(const struct cfb_service *service);
 /* Whether a listener's messages come over connections. */
 bool cfb_service_connects(const confab_endpoint *listener);
 /* A random part of the second half of @ns shorter than it. */

@@ -397,6 +397,8 @@ static int idle(confab_source *timer, uint32_t events, void *data) {
         confab_loop_set_timer(timer, CONFAB_FOREVER, 0);
         if (service->phase != CFB_SERVING || workers->resting)
                 return 0;
+        if (cfb_service_queued(service)) /* on a busy machine, nobody had the time for him yet */
+                due_ns = confab_after(service->options.idle_stop_ns);
         if (!workers->emptying && due_ns > confab_now()) {
                 confab_loop_set_timer(timer, due_ns, 0);
                 return 0;
