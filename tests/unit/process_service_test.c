@@ -9,6 +9,7 @@
 
 #include <confab/confab.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -533,6 +535,38 @@ TEST_TIMEOUT(a_killed_supervisor_leaves_nothing, 60) {
                 check_eq(stop(), 0);
                 check(folder_is_empty());
         }
+}
+
+/* Who outlives the service goes on with its client, and holds neither the listener nor a signal back. */
+static int tell_blocked(struct confab_client *client, void *data) {
+        sigset_t blocked;
+
+        sigprocmask(SIG_SETMASK, NULL, &blocked);
+        try_send(client->endpoint, sigismember(&blocked, SIGTERM) ? "blocked" : "free", CONFAB_NOW);
+        return echo(client, data);
+}
+
+TEST_TIMEOUT(who_may_outlive_the_service_does, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+        confab_endpoint *client, *other;
+        int pid, pidfd;
+
+        options.flags = CONFAB_SERVE_OUTLIVE;
+        start("unix://socket?type=seqpacket", &options, tell_blocked);
+        client = connected();
+        receive_text(client, "free");
+        pid = ask_pid(client);
+        pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        check(pidfd >= 0);
+        check_eq(kill(service.pid, SIGKILL), 0);
+        check_eq(waitpid(service.pid, NULL, 0), service.pid);
+        other = listen_on("unix://socket?type=seqpacket");
+        receive_text(client, "free");
+        check_eq(ask_pid(client), pid);
+        confab_close(client);
+        confab_close(other);
+        check_eq(poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, 50000), 1);
+        close(pidfd);
 }
 
 TEST(a_stop_of_the_programs_loop_is_a_signal) {
