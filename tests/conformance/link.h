@@ -29,7 +29,8 @@ struct row {
         void (*before)(void); /* prepares the process, before the ends are made */
         void (*narrow)(void); /* makes the room small, before it is filled */
         void (*crowd)(void);  /* others take a part of the room, where it is not the mechanism's alone */
-        const char *types[2]; /* of types: two that can be sent, the lower first; NULL: 3 and 7 */
+        const char *(*lacks)(void); /* why the row cannot run on this machine; NULL: it can */
+        const char *types[2];       /* of types: two that can be sent, the lower first; NULL: 3 and 7 */
 };
 
 struct link {

@@ -3,6 +3,7 @@
 /* The rows: one line a transport and type. */
 #include "conformance/link.h"
 #include "conversation.h"
+#include "emulated.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -88,6 +89,7 @@ const struct row rows[] = {
          ignore_signals,
          few_signals,
          other_signals,
+         emulator_sends_no_values,
          {"RTMIN+1", "RTMIN+2"}},
         {"exec", "exec://cat", MADE_LOOP, NULL, true, "exec://exec%20sleep%2010?grace=1ms"},
         {"fd-pipe", "fd://%d?take", MADE_INHERIT, inherited_pipe, false, NULL},
