@@ -238,13 +238,15 @@ static int begin(struct server *server, int64_t deadline_ns) {
                 return r;
         if (cli_given(server->args, "lines") && cli_is_stream_address(address))
                 address = framed = cli_with_key(address, "frame=line");
-        r = confab_listen(&endpoint, address, &how, deadline_ns);
+        r = cli_loop_signals(server->loop); /* from now on there is a name to take along */
+        if (r >= 0)
+                r = confab_listen(&endpoint, address, &how, deadline_ns);
         free(framed);
         if (r >= 0) {
                 cli_tell_chosen(server->args, endpoint, server->args->operands[0]);
                 r = add_listener(server, endpoint);
         }
-        return r < 0 ? r : cli_loop_signals(server->loop);
+        return r;
 }
 
 static int run(struct cli_args *args) {

@@ -113,6 +113,8 @@ static int run(struct cli_args *args) {
                 address = framed = cli_with_key(address, "frame=line");
         how = cli_one_way(address, CONFAB_RECEIVE);
         if (cli_given(args, "listen"))
+                cli_catch_signals(); /* from now on there is a name to take along */
+        if (cli_given(args, "listen"))
                 result = confab_listen(&endpoint, address, &how, r.deadline_ns);
         else
                 result = confab_open(&endpoint, address, &how, r.deadline_ns);

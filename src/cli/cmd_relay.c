@@ -294,20 +294,22 @@ static int begin(struct relay *relay) {
                 return r;
         if (relay->one_way)
                 how = cli_one_way(first, CONFAB_RECEIVE);
-        if (!cli_given(relay->args, "listen"))
+        if (!cli_given(relay->args, "listen")) {
                 r = confab_open(&endpoint, first, &how, relay->deadline_ns);
-        else
-                r = confab_listen(&endpoint, first, &how, relay->deadline_ns);
+        } else {
+                r = cli_loop_signals(relay->loop); /* from now on there is a name to take along */
+                if (r >= 0)
+                        r = confab_listen(&endpoint, first, &how, relay->deadline_ns);
+        }
         if (r < 0)
                 return r;
         if (cli_given(relay->args, "listen"))
                 cli_tell_chosen(relay->args, endpoint, first);
-        if (!cli_given(relay->args, "listen") || !cli_accepts(endpoint))
+        else
                 return begin_pair(relay, endpoint) < 0 ? 1 : cli_loop_signals(relay->loop);
+        if (!cli_accepts(endpoint))
+                return begin_pair(relay, endpoint) < 0;
         relay->listener = endpoint;
-        r = cli_loop_signals(relay->loop);
-        if (r < 0)
-                return r;
         return confab_loop_add_endpoint(&relay->accepting, relay->loop, endpoint, CONFAB_RECEIVE,
                                         accept_client, relay);
 }

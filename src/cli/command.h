@@ -113,6 +113,7 @@ bool cli_colours(int descriptor);
  * signals.c: SIGINT, SIGTERM and SIGHUP interrupt the endpoints that are watched, so that a command ends in its own words, closes
  * them and takes its names out of the system; main then dies of the signal, as the caller expects. At most eight.
  */
+void cli_catch_signals(void); /* before there is anything to watch, but something to take out */
 void cli_watch(confab_endpoint *endpoint);
 void cli_unwatch(confab_endpoint *endpoint);
 void cli_note_signal(int number);        /* as if it had come to cli_watch's handler */

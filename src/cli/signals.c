@@ -34,7 +34,7 @@ static bool is_default(int number) {
         return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_DFL;
 }
 
-static void catch_signals(void) {
+void cli_catch_signals(void) {
         static bool caught;
         struct sigaction action = {.sa_handler = interrupt_all, .sa_flags = SA_RESETHAND};
 
@@ -47,7 +47,7 @@ static void catch_signals(void) {
 }
 
 void cli_watch(confab_endpoint *endpoint) {
-        catch_signals();
+        cli_catch_signals();
         for (unsigned i = 0; i < WATCHED_MAX; i++)
                 if (atomic_load(&watched[i]) == NULL) {
                         atomic_store(&watched[i], endpoint);

@@ -12,6 +12,7 @@ CONFAB = os.path.abspath(sys.argv[1])
 ROOT = pathlib.Path(sys.argv[2]).resolve()
 PLANT = os.environ.get("PLANT", "")
 TESTS = []
+LIMIT = 60  # seconds for what must happen: the machine may be busy
 PORTS = iter(range(21000 + os.getpid() % 3000 * 10, 65000))
 
 
@@ -24,7 +25,7 @@ def test(function):
     return function
 
 
-def run(*words, input=None, code=0, timeout=20, env=None, **how):
+def run(*words, input=None, code=0, timeout=LIMIT, env=None, **how):
     """Runs confab; checks the exit status; returns stdout as bytes. stderr is kept in run.words."""
     if input is None and "stdin" not in how:
         how["stdin"] = subprocess.DEVNULL
@@ -51,7 +52,7 @@ def start(*words, **how):
     return process
 
 
-def end(process, code=0, timeout=20):
+def end(process, code=0, timeout=LIMIT):
     process.wait(timeout)
     process.said.seek(0)
     err, out = process.said.read(), b""
@@ -75,9 +76,9 @@ def free_port(kind=socket.SOCK_STREAM):
 
 
 def until(condition, what):
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < limit, f"waited 10 s for {what}"
+        assert time.monotonic() < limit, f"waited {LIMIT} s for {what}"
         time.sleep(0.005)
 
 
@@ -118,7 +119,7 @@ def transports():
 
 def send_when_there(*words, **how):
     """mq has nothing to look at: try until the queue is there."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + LIMIT
     while True:
         try:
             return run("send", *words, **how)
@@ -131,7 +132,7 @@ def send_when_there(*words, **how):
 @test
 def send_and_receive_on_every_transport():
     for name, address, there in transports():
-        receiver = start("receive", "--listen", "--count", "1", "--deadline", "10s", address)
+        receiver = start("receive", "--listen", "--count", "1", "--deadline", f"{LIMIT}s", address)
         if name != "mq":
             until(there, name)
         send_when_there(address, "hello", "over", name, "--json")
@@ -145,7 +146,7 @@ def standard_input_is_one_message():
     for name, address, there in transports():
         if name == "tcp line":
             continue
-        receiver = start("receive", "--listen", "--count", "1", "--deadline", "10s", address)
+        receiver = start("receive", "--listen", "--count", "1", "--deadline", f"{LIMIT}s", address)
         if name != "mq":
             until(there, name)
         send_when_there(address, input=data)
@@ -169,7 +170,7 @@ def lines():
     for name, address, there in transports():
         if name not in ("tcp", "unix seqpacket", "mq", "sysv"):
             continue
-        receiver = start("receive", "--listen", "--lines", "--count", "3", "--deadline", "10s", address)
+        receiver = start("receive", "--listen", "--lines", "--count", "3", "--deadline", f"{LIMIT}s", address)
         if name != "mq":
             until(there, name)
         send_when_there("--lines", address, input=b"one\n\nthree")
@@ -203,7 +204,7 @@ def json_tells_the_peer():
 @test
 def priorities_and_count():
     address = f"mq:///confab-e2e-p{os.getpid()}"
-    receiver = start("receive", "--listen", "--count=1", "--deadline=10s", address + "?lifetime=persistent")
+    receiver = start("receive", "--listen", "--count=1", f"--deadline={LIMIT}s", address + "?lifetime=persistent")
     send_when_there(address, "first")
     end(receiver)
     run("send", "--priority=1", "--count=3", address, "low")
@@ -268,7 +269,7 @@ def deadlines_end_with_124():
     run("receive", "--listen", "-d", "0", f"unix://{here}/s", code=124)
     run("listen", "--deadline=100ms", f"unix://{here}/s", code=124)
     run("relay", "--listen", "--deadline=100ms", f"unix://{here}/s", "stdio://", code=124)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < LIMIT
 
 
 @test
@@ -350,9 +351,8 @@ def a_signal_takes_the_names_along():
         for number in (signal.SIGINT, signal.SIGTERM):
             process = start(*words)
             until(lambda: os.path.exists("n"), words)
-            time.sleep(0.1)
-            process.send_signal(number)
-            process.wait(5)
+            process.send_signal(number)  # at once: it may not be waiting yet
+            process.wait(LIMIT)
             assert process.returncode == -number, (words, process.returncode)
             assert not os.path.exists("n"), words
 
@@ -379,10 +379,10 @@ def listen_echoes_to_many():
     except BlockingIOError:
         pass
     clients[0].sendall(b"still there")
-    clients[0].settimeout(5)
+    clients[0].settimeout(LIMIT)
     assert clients[0].recv(100) == b"still there"
     stuck.setblocking(True)
-    stuck.settimeout(5)
+    stuck.settimeout(LIMIT)
     got = 0
     while got < sent:
         got += len(stuck.recv(1 << 20))
@@ -397,7 +397,7 @@ def listen_prints_who_sent_what():
     until(lambda: bound_inet(port, "udp"), "udp")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind(("127.0.0.1", 0))
-        client.settimeout(5)
+        client.settimeout(LIMIT)
         own = client.getsockname()[1]
         for data in (b"a\x1b\nb", b"\\"):
             client.sendto(data, ("127.0.0.1", port))
@@ -461,8 +461,8 @@ def relay_between_commands():
     reader = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process = start("relay", "--one-way", "exec://yes", "stdio://", stdout=reader.stdin)
     reader.stdin.close()
-    assert reader.stdout.read() == b"y\n" and reader.wait(10) == 0
-    assert process.wait(10) == 1
+    assert reader.stdout.read() == b"y\n" and reader.wait(LIMIT) == 0
+    assert process.wait(LIMIT) == 1
     process.printed = open("/dev/null", "rb")
 
 
@@ -477,7 +477,7 @@ def relay_both_ways_and_half_close():
     for size in (0, 10, 3 << 20):
         client = socket.socket(socket.AF_UNIX)
         client.connect("a")
-        client.settimeout(10)
+        client.settimeout(LIMIT)
         thread = threading.Thread(target=lambda: (client.sendall(b"q" * size), client.shutdown(socket.SHUT_WR)))
         thread.start()
         peer, _ = server.accept()
@@ -514,7 +514,7 @@ def relay_full_in_both_directions():
 
     players = [threading.Thread(target=play, args=a) for a in ((one, "one", b"1"), (two, "two", b"2"))]
     [p.start() for p in players]
-    [p.join(20) for p in players]
+    [p.join(LIMIT) for p in players]
     assert got["one"] == b"2" * size and got["two"] == b"1" * size
     listener.close()
     os.unlink("b")
@@ -546,7 +546,7 @@ def relay_answers_who_asked():
     time.sleep(0.1)
     for i in range(3):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(5)
+            client.settimeout(LIMIT)
             client.sendto(b"ask %d" % i, ("127.0.0.1", port))
             assert client.recv(100) == b"ask %d" % i
     for process in (relay, server):
@@ -603,7 +603,7 @@ def relay_survives_a_peer_that_vanishes():
     client.connect("a")
     peer, _ = listener.accept()
     peer.close()
-    client.settimeout(5)
+    client.settimeout(LIMIT)
     try:
         for _ in range(100):
             client.send(bytes(100000))

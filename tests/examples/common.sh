@@ -27,12 +27,12 @@ start() {
         pids="$pids $pid"
 }
 
-# line NAME: the first line NAME printed, within 10 s (an address, usually)
+# line NAME: the first line NAME printed, within a minute (an address, usually)
 line() {
         tries=0
         while ! [ -s "$dir/$1" ]; do
                 tries=$((tries + 1))
-                [ $tries -lt 1000 ] || die "$1 printed nothing; it said: $(cat "$dir/$1.err")"
+                [ $tries -lt 6000 ] || die "$1 printed nothing; it said: $(cat "$dir/$1.err")"
                 sleep 0.01
         done
         head -n 1 "$dir/$1"
@@ -43,12 +43,12 @@ wants() {
         [ "$(cat "$2")" = "$1" ] || die "$(basename "$2"): '$(cat "$2")', not '$1'"
 }
 
-# appears PATH: until it exists, within 10 s
+# appears PATH: until it exists, within a minute
 appears() {
         tries=0
         while ! [ -e "$1" ]; do
                 tries=$((tries + 1))
-                [ $tries -lt 1000 ] || die "$1 did not appear"
+                [ $tries -lt 6000 ] || die "$1 did not appear"
                 sleep 0.01
         done
 }

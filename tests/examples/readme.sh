@@ -10,7 +10,7 @@ for address in "unix://$dir/hello" "unix://$dir/datagram?type=datagram" "fifo://
         tries=0
         until "$bin/readme" "$address" 2>"$dir/why"; do
                 tries=$((tries + 1))
-                [ $tries -lt 200 ] || die "$address: $(cat "$dir/why")"
+                [ $tries -lt 1200 ] || die "$address: $(cat "$dir/why")"
                 sleep 0.05
         done
         wait "$pid" || die "$address: the receiver: $(cat "$dir/receiver.err")"

@@ -23,7 +23,7 @@ for server in server slides_server; do
         : >"$dir/server"
         start server "$bin/s0/s0_$server"
         for client in client slides_client client; do
-                end=$(($(date +%s) + 5))
+                end=$(($(date +%s) + 60))
                 until "$bin/s0/s0_$client" 127.0.0.1 "$S0_PORT" >"$dir/client" 2>"$dir/client.err"; do
                         # it may not listen yet
                         [ "$(date +%s)" -lt $end ] || die "$client with $server: $(cat "$dir/client.err" "$dir/server.err")"
