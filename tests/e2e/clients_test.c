@@ -274,7 +274,7 @@ static void crowd(int port, int n, int unused) {
         (void)unused;
         for (int i = 0; i < N_OLD; i++) {
                 old[i] = connected(port);
-                ping(old[i], 1000);
+                ping(old[i], 30000);
         }
         for (int i = 0; i < n; i++) {
                 polls[i] =
@@ -286,7 +286,7 @@ static void crowd(int port, int n, int unused) {
         }
         while (n_done < n) {
                 for (int i = 0; i < N_OLD; i++)
-                        ping(old[i], 1000); /* those accepted go on, whatever happens at the door */
+                        ping(old[i], 30000); /* those accepted go on, whatever happens at the door */
                 check(poll(polls, (nfds_t)n, 10) >= 0);
                 for (int i = 0; i < n; i++) {
                         char answer[8];
