@@ -460,11 +460,9 @@ int cfb_unix_connect(struct confab_endpoint *endpoint, int fd, const char *name)
                 }
                 path_name(&to, name, file, NULL);
         }
-        while ((r = connect(fd, &to.any, to.len)) < 0 && errno == EINTR)
-                ; /* a unix socket's connect that was interrupted has done nothing */
-        if (r == 0)
-                return 0;
-        r = -errno;
+        r = connect(fd, &to.any, to.len) < 0 ? -errno : 0;
+        if (r == 0 || r == -EINTR) /* a unix socket's connect that was interrupted has done nothing */
+                return r;
         if (r == -EACCES && *name != '@')
                 return failed_file(r, "connect", endpoint->address.text, name,
                                    stat(name, &st) == 0 ? &st : NULL);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -353,6 +354,27 @@ TEST(a_full_backlog_is_waited_for) {
         check_ok(confab_open(&late, "unix://s", NULL, soon()));
         confab_close(accepted);
         confab_close(late);
+        while (n)
+                confab_close(waiting[--n]);
+        confab_close(listener);
+}
+
+static void ignore(int number) {
+        (void)number;
+}
+
+/* The kernel counts the time of a wait from its beginning, and after a signal it begins anew: the deadline must not. */
+TEST(signals_do_not_put_off_the_deadline_of_an_open) {
+        confab_endpoint *listener = listen_on("unix://s?backlog=1"), *waiting[8] = {0}, *late = NULL;
+        struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+        struct sigaction action = {.sa_handler = ignore};
+        int n = 0;
+
+        while (n < 8 && confab_open(&waiting[n], "unix://s", NULL, CONFAB_NOW) == 0)
+                n++;
+        check(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0);
+        check_eq(confab_open(&late, "unix://s", NULL, after_ms(50)), -ETIMEDOUT);
+        check(setitimer(ITIMER_REAL, &never, NULL) == 0);
         while (n)
                 confab_close(waiting[--n]);
         confab_close(listener);
