@@ -6,7 +6,7 @@
  * The test runner: TEST(name) { ... } registers itself, tests/harness.c has main().
  *
  * Each test runs in a process of its own, in a process group and an empty temporary directory of its own (which is its working
- * directory), with standard input from /dev/null. It fails when a check fails, when it crashes, after its timeout (10 s, times
+ * directory), with standard input from /dev/null. It fails when a check fails, when it crashes, after its timeout (30 s, times
  * HARNESS_TIMEOUT_SCALE), and when it leaves something behind: a descriptor, a child, a process, a POSIX or System V queue, a System V
  * segment or semaphore set, a file in /dev/shm, a socket or FIFO in its directory. Plain files there are removed and allowed.
  *
@@ -47,7 +47,9 @@ _Noreturn void harness_skip(const char *reason);
                 harness_add(&entry_##test_name);                                                        \
         }                                                                                               \
         static void test_##test_name(void)
-#define TEST(test_name) TEST_TIMEOUT(test_name, 10)
+/* Much for what takes milliseconds: the machine may be busy, and what hangs hangs for ever. */
+#define TEST(test_name) TEST_TIMEOUT(test_name, HARNESS_TIMEOUT_S)
+enum { HARNESS_TIMEOUT_S = 30 };
 
 /* Whether this is a ThreadSanitizer build: four bytes more for each of ours are resident, and a handler may run late, at the thread's next
  * call that the sanitizer knows. */

@@ -45,7 +45,9 @@ static inline void add_on_each_row(const struct conformance_case *cases, size_t 
                         snprintf(entry->name, sizeof(entry->name), "%s/%s", rows[i].name, cases[c].name);
                         entry->test.name = entry->name;
                         entry->test.run = run_row_entry;
-                        entry->test.timeout_s = (int)cases[c].timeout_s;
+                        entry->test.timeout_s = cases[c].timeout_s > HARNESS_TIMEOUT_S
+                                                        ? (int)cases[c].timeout_s
+                                                        : HARNESS_TIMEOUT_S;
                         harness_add(&entry->test);
                 }
 }
