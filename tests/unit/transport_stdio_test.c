@@ -43,6 +43,17 @@ static pid_t with_streams(int input, int output, void (*run)(void)) {
         _exit(0);
 }
 
+/* The same between two pipes: what is written to *@to is its input, *@from has its output. */
+static pid_t between_pipes(int *to, int *from, void (*run)(void)) {
+        int in[2], out[2];
+
+        check_eq(pipe2(in, O_CLOEXEC), 0);
+        check_eq(pipe2(out, O_CLOEXEC), 0);
+        kept[0] = *to = in[1];
+        kept[1] = *from = out[0];
+        return with_streams(in[0], out[1], run);
+}
+
 /* Sends back what it receives, up to the end. */
 static void echo(void) {
         confab_endpoint *endpoint;
@@ -59,21 +70,16 @@ static void echo(void) {
 }
 
 TEST(pipes) {
-        int in[2], out[2];
+        int to, from;
         char text[16];
-        pid_t pid;
+        pid_t pid = between_pipes(&to, &from, echo);
 
-        check_eq(pipe2(in, O_CLOEXEC), 0);
-        check_eq(pipe2(out, O_CLOEXEC), 0);
-        kept[0] = in[1];
-        kept[1] = out[0];
-        pid = with_streams(in[0], out[1], echo);
-        check_eq(write(in[1], "hello", 5), 5);
-        check_eq(read(out[0], text, sizeof(text)), 5);
+        check_eq(write(to, "hello", 5), 5);
+        check_eq(read(from, text, sizeof(text)), 5);
         check_mem(text, "hello", 5);
-        close(in[1]);
-        check_eq(read(out[0], text, sizeof(text)), 0);
-        close(out[0]);
+        close(to);
+        check_eq(read(from, text, sizeof(text)), 0);
+        close(from);
         ended_well(pid);
 }
 
@@ -150,21 +156,16 @@ static void half_close(void) {
 }
 
 TEST(half_close_of_pipes) {
-        int in[2], out[2];
+        int to, from;
         char text[16];
-        pid_t pid;
+        pid_t pid = between_pipes(&to, &from, half_close);
 
-        check_eq(pipe2(in, O_CLOEXEC), 0);
-        check_eq(pipe2(out, O_CLOEXEC), 0);
-        kept[0] = in[1];
-        kept[1] = out[0];
-        pid = with_streams(in[0], out[1], half_close);
-        check_eq(read(out[0], text, sizeof(text)), 3);
-        check_eq(read(out[0], text, sizeof(text)), 0);
-        check_eq(write(in[1], "after", 5), 5);
+        check_eq(read(from, text, sizeof(text)), 3);
+        check_eq(read(from, text, sizeof(text)), 0);
+        check_eq(write(to, "after", 5), 5);
         ended_well(pid);
-        close(in[1]);
-        close(out[0]);
+        close(to);
+        close(from);
 }
 
 TEST(half_close_of_a_socket) {

@@ -193,24 +193,19 @@ TEST(a_port_in_use_says_by_whom) {
         check(!second);
 }
 
-TEST(a_privileged_port_needs_the_right) {
-        pid_t pid;
-        int status;
+static void listen_on_echo(void) {
+        confab_endpoint *endpoint = NULL;
 
+        if (system("test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -gt 7") != 0)
+                return;
+        check_eq(confab_listen(&endpoint, "tcp://127.0.0.1:7", NULL, soon()), -EACCES);
+        check_says("CAP_NET_BIND_SERVICE");
+}
+
+TEST(a_privileged_port_needs_the_right) {
         if (geteuid() != 0)
                 skip("needs root");
-        pid = fork();
-        if (pid == 0) {
-                confab_endpoint *endpoint = NULL;
-
-                check(setgid(65534) == 0 && setuid(65534) == 0);
-                if (system("test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -gt 7") == 0) {
-                        check_eq(confab_listen(&endpoint, "tcp://127.0.0.1:7", NULL, soon()), -EACCES);
-                        check_says("CAP_NET_BIND_SERVICE");
-                }
-                _exit(0);
-        }
-        check(waitpid(pid, &status, 0) == pid && status == 0);
+        as_user(65534, listen_on_echo);
 }
 
 TEST(a_listener_takes_its_port_again_at_once) {
@@ -257,22 +252,17 @@ TEST(capacity_sets_both_buffers) {
         check_says("at most");
 }
 
-TEST(a_capacity_the_kernel_does_not_give_is_refused) {
-        pid_t pid;
-        int status;
+static void ask_for_a_gigabyte(void) {
+        confab_endpoint *refused = NULL;
 
+        check_eq(confab_listen(&refused, "tcp://127.0.0.1:0?capacity=1000M", NULL, soon()), -EPERM);
+        check_says("net.core.wmem_max");
+}
+
+TEST(a_capacity_the_kernel_does_not_give_is_refused) {
         if (geteuid() != 0)
                 skip("needs root");
-        pid = fork();
-        if (pid == 0) {
-                confab_endpoint *refused = NULL;
-
-                check(setgid(65534) == 0 && setuid(65534) == 0);
-                check_eq(confab_listen(&refused, "tcp://127.0.0.1:0?capacity=1000M", NULL, soon()), -EPERM);
-                check_says("net.core.wmem_max");
-                _exit(0);
-        }
-        check(waitpid(pid, &status, 0) == pid && status == 0);
+        as_user(65534, ask_for_a_gigabyte);
 }
 
 TEST(a_reset_is_told_as_such) {
