@@ -77,7 +77,8 @@ def table(rows):
 def machine():
     with open("/proc/cpuinfo") as file:
         cpu = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
-    return "%s, %d processors, Linux %s" % (cpu, os.cpu_count(), platform.release())
+    how = {os.SCHED_FIFO: ", all under SCHED_FIFO"}.get(os.sched_getscheduler(0), "")
+    return "%s, %d processors, Linux %s%s" % (cpu, os.cpu_count(), platform.release(), how)
 
 
 def write(name, rows, load, page=PAGE):
