@@ -217,7 +217,7 @@ static int file_open(confab_lock *lock, uint32_t mode) {
 
 /* --- the kernel's calls --- */
 
-/* a: f_type of the file system; detail: its name, or "". */
+/* a: f_type of the file system, b: what it said; detail: its name, or "". */
 static size_t explain_file_system(const struct cfb_failure *failure, char *text, size_t text_cap) {
         size_t used = 0;
 
@@ -227,7 +227,7 @@ static size_t explain_file_system(const struct cfb_failure *failure, char *text,
                 cfb_append(text, text_cap, &used, "%s", failure->detail);
         else
                 cfb_append(text, text_cap, &used, "type 0x%" PRIx64, (uint64_t)failure->a);
-        cfb_append(text, text_cap, &used, ") says '%s'", strerror(-failure->error));
+        cfb_append(text, text_cap, &used, ") says '%s'", strerror((int)failure->b));
         if (strcmp(failure->detail, "nfs") == 0)
                 cfb_append(
                         text, text_cap, &used,
@@ -258,7 +258,7 @@ static int call_failed(const confab_lock *lock, int error) {
                 return cfb_failed(-error, "lock", lock->name);
         cfb_file_system_of(state->fd, &file_system);
         return cfb_failed_with(error == ENOLCK ? -ENOLCK : -EOPNOTSUPP, "lock", lock->name,
-                               explain_file_system, file_system.name, (int64_t)file_system.type, 0);
+                               explain_file_system, file_system.name, (int64_t)file_system.type, error);
 }
 
 static struct flock description_of(short type, const struct cfb_range *range) {
