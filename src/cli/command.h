@@ -117,6 +117,7 @@ void cli_catch_signals(void); /* before there is anything to watch, but somethin
 void cli_watch(confab_endpoint *endpoint);
 void cli_unwatch(confab_endpoint *endpoint);
 void cli_note_signal(int number);        /* as if it had come to cli_watch's handler */
+void cli_watch_lock(confab_lock *lock);  /* the one lock; NULL: none any more */
 int cli_signalled(void);                 /* the signal that came; 0: none */
 void cli_die_if_signalled(void);         /* takes the default action of the signal that came, if one did */
 int cli_loop_signals(confab_loop *loop); /* they stop the loop instead, with the same end. 0 or -errno */

@@ -11,6 +11,7 @@
         X(listen)     \
         X(relay)      \
         X(run)        \
+        X(lock)       \
         X(bench)      \
         X(demo)       \
         X(rm)         \

@@ -12,6 +12,7 @@
 /* The handler of a signal knows no context, so this one list is the program's own. Written by the main thread only,
  * read by the handler that interrupts it: lock-free atomics, in program order. */
 static _Atomic(confab_endpoint *) watched[WATCHED_MAX];
+static _Atomic(confab_lock *) watched_lock;
 static volatile sig_atomic_t signalled;
 
 static void interrupt_all(int number) {
@@ -22,6 +23,7 @@ static void interrupt_all(int number) {
                 if (endpoint != NULL)
                         confab_interrupt(endpoint);
         }
+        confab_lock_interrupt(atomic_load(&watched_lock));
 }
 
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
@@ -65,6 +67,13 @@ void cli_unwatch(confab_endpoint *endpoint) {
 
 void cli_note_signal(int number) {
         signalled = number;
+}
+
+void cli_watch_lock(confab_lock *lock) {
+        catch_signals();
+        atomic_store(&watched_lock, lock);
+        if (signalled != 0)
+                confab_lock_interrupt(lock);
 }
 
 int cli_signalled(void) {

@@ -777,6 +777,106 @@ def completion_agrees_with_the_table():
     assert complete("confab", "completion", "z") == ["zsh"]
 
 
+def held(file, command, **how):
+    """A command that runs under the lock of @file until its standard input ends."""
+    process = start("lock", "--create", file, "--", "sh", "-c", f"echo $$ >{file}.pid; {command}", stdin=subprocess.PIPE, **how)
+    until(lambda: os.path.exists(f"{file}.pid") and open(f"{file}.pid").read().strip(), "the command")
+    return process, int(open(f"{file}.pid").read())
+
+
+@test
+def lock_ends_with_the_status_of_its_command():
+    assert run("lock", "--create", "file", "--", "echo", "-n", "--json") == b"--json"
+    for command, code in (("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill $$", 143)):
+        run("lock", "file", "--", "sh", "-c", command, code=code)
+    run("lock", "file", "--", "no-such-program", code=127)
+    assert "no-such-program" in run.words
+    open("script", "w").close()
+    run("lock", "file", "--", "./script", code=126)
+    for words, said in ((["missing", "--", "true"], "--create"), (["/", "--", "true"], "a directory")):
+        run("lock", *words, code=1)
+        assert said in run.words, run.words
+    for words in (["file"], ["--json", "file", "--", "true"], ["--show", "file", "--", "true"], ["--range=9-5", "file", "--", "true"],
+                  ["--range=x", "file", "--", "true"], ["--range=1-2,", "file", "--", "true"], ["--range=" + "9" * 30, "file", "--", "true"]):
+        run("lock", *words, code=2)
+    os.symlink("file", "link")
+    run("lock", "link", "--", "true", code=1)
+    assert "--follow" in run.words
+    run("lock", "--follow", "link", "--", "true")
+
+
+@test
+def lock_excludes_and_names_the_holder():
+    holder, _ = held("file", "read x; exit 0")
+    run("lock", "file", "--deadline", "0", "--", "true", code=124)
+    assert f"pid {holder.pid} (confab) holds it" in run.words, run.words
+    run("lock", "file", "--shared", "--deadline=10ms", "--", "true", code=124)
+    waiter = start("lock", "file", "--range", "5-9", "--", "echo", "mine")
+    until(lambda: sum(json.loads(line)["waits"] for line in run("lock", "--show", "--json", "file").splitlines()), "the wait")
+    shown = [json.loads(line) for line in run("lock", "--show", "--json", "file").splitlines()]
+    assert {"pid": holder.pid, "command": "confab", "mode": "exclusive", "kind": "description", "first": 0, "last": None,
+            "waits": False} in [{k: v for k, v in one.items() if k != "seconds"} for one in shown], shown
+    assert [(one["pid"], one["first"], one["last"]) for one in shown if one["waits"]] == [(waiter.pid, 5, 9)], shown
+    assert all(one["seconds"] >= 0 for one in shown)
+    holder.stdin.close()
+    end(holder)
+    assert end(waiter) == b"mine\n"
+    assert run("lock", "--show", "--raw", "file") == b""
+    # shared beside shared, ranges beside ranges
+    holder = start("lock", "--shared", "file", "--", "sh", "-c", "echo >shared; read x", stdin=subprocess.PIPE)
+    until(lambda: os.path.exists("shared"), "the shared lock")
+    run("lock", "--shared", "file", "--", "true")
+    holder.stdin.close()
+    end(holder, code=1)  # read found no line
+    holder = start("lock", "--range", "20-29,0-9,5-12", "file", "--", "sh", "-c", "echo >ranges; read x", stdin=subprocess.PIPE)
+    until(lambda: os.path.exists("ranges"), "the ranges")
+    run("lock", "--range", "13-19,30-", "file", "--", "true")
+    for taken in ("0", "12", "20-", "29"):
+        run("lock", "--range", taken, "--deadline=0", "file", "--", "true", code=124)
+    assert run("lock", "--show", "--raw", "-o", "last,first", "file").split() and sorted(
+        run("lock", "--show", "--raw", "-o", "first,last", "file").decode().splitlines()) == ["0\t12", "20\t29"]
+    holder.stdin.close()
+    end(holder, code=1)
+
+
+@test
+def lock_lasts_as_long_as_its_command():
+    # confab is killed: the command goes on and keeps the lock
+    holder, pid = held("file", "read x; exit 0")
+    holder.kill()
+    holder.wait()
+    run("lock", "--deadline=0", "file", "--", "true", code=124)
+    assert f"pid {pid} (sh)" in run.words, run.words
+    holder.stdin.close()
+    run("lock", "--deadline=10s", "file", "--", "true")
+    # the command ends, and leaves something behind: the lock is free at once
+    run("lock", "file", "--", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $! >left")
+    try:
+        run("lock", "--deadline=0", "file", "--", "true")
+    finally:
+        os.kill(int(open("left").read()), signal.SIGKILL)
+
+
+@test
+def lock_hands_signals_on():
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        holder, _ = held("file", "trap 'exit 5' TERM HUP INT; echo >file.ready; while :; do sleep 0.01; done")
+        until(lambda: os.path.exists("file.ready"), "the trap")
+        holder.send_signal(number)
+        holder.stdin.close()
+        end(holder, code=5)
+        os.unlink("file.pid")
+        os.unlink("file.ready")
+    # while it waits, it is it that ends
+    holder, _ = held("file", "read x; exit 0")
+    waiter = start("lock", "file", "--", "true")
+    until(lambda: b'"waits": true' in run("lock", "--show", "--json", "file"), "the wait")
+    waiter.send_signal(signal.SIGTERM)
+    end(waiter, code=-signal.SIGTERM)
+    holder.stdin.close()
+    end(holder)
+
+
 @test
 def colours_only_for_terminals():
     if not shutil.which("script"):

@@ -54,6 +54,7 @@ plant datagrams datagram_receiver datagram_receiver 's/answer.peer = message.pee
 plant datagrams datagram_sender datagram_sender '/confab_send(sender/d'
 plant named_pipe named_pipe_reader named_pipe_reader 's/?frame=line//'
 plant named_pipe named_pipe_writer named_pipe_writer 's/?frame=line//'
+plant record_lock record_lock record_lock 's/(i + process) % N_RECORDS/0/'
 plant descriptor descriptor_sender descriptor_sender 's/n_descriptors = 1/n_descriptors = 0/'
 plant signal signal_receive signal_receive 's/USR1,RTMIN+1,/USR1,RTMIN+2,/'
 plant signal signal_receive signal_receive '/confab_alarm_new/s/1000000000, 1000000000/1000000000, 0/; s/confab_after(1000000000)/CONFAB_FOREVER/'
