@@ -59,7 +59,7 @@ CONFAB_API int confab_lock_open(confab_lock **lockp, const char *name,
  * Waits until @deadline_ns in the kernel's order, which is none in particular. 0, or -EAGAIN: CONFAB_NOW, and somebody has it
  * (confab_explain is not told); -ETIMEDOUT (confab_explain names the holder); -EINTR: confab_lock_interrupt;
  * -EDEADLK: it would wait for ever, because who holds it waits, directly or through others, for what this thread holds: release
- * something and begin again. Found among threads of one user's processes that lock through this library, about 10 ms after the wait
+ * something and begin again. Found among threads of one user's processes that lock through this library, about 20 ms after the wait
  * began; the wait that began last is refused, the others go on.
  * -EACCES: the file could not be opened for writing (EXCLUSIVE) or reading (SHARED); -EOPNOTSUPP, -ENOLCK: the
  * file system keeps no locks, it is named; -ENOENT: REOPEN, and the name is gone; -EINVAL: a range past 2^63 - 1; -EBUSY; -EOWNERDEAD.

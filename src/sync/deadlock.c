@@ -11,7 +11,9 @@
  * them changed in between). So for a moment between the two readings all these threads were waiting. A thread that waits releases
  * nothing, and what it holds is released by no other (else CONFAB_LOCK_ANY_THREAD, which leaves the owner out of the note): so what the
  * kernel said at different times in between held at that moment too; and none of them had got what it waits for, since another of
- * them held it. Nothing in the circle can move but by a deadline, an interrupt or a death.
+ * them held it. Nothing in the circle can move but by a deadline, an interrupt or a death; and who has been killed counts no more, though
+ * he may hold his locks until his memory has been freed. file_lock.c believes a circle when it finds it twice, some time apart: between the kill
+ * and its mark there is an instant in which it cannot be seen.
  *
  * One is refused, not all: of the threads in the circle the one that began to wait last. The others find the same circle and go on
  * waiting. Times are compared by the monotonic clock, equal ones by the place of the note.
@@ -127,6 +129,8 @@ static bool is_true_and_ours(struct search *search) {
 
                 if (!is_unchanged(search, edge->waits_board, edge->waits_note) ||
                     !is_unchanged(search, edge->holds_board, edge->holds_note) ||
+                    (!search->boards.boards[edge->holds_board].own &&
+                     cfb_process_is_dying(search->boards.boards[edge->holds_board].pid)) ||
                     is_later(search, edge->waits_board, edge->waits_note))
                         return false;
         }

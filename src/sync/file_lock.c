@@ -10,7 +10,7 @@
  * What they lack is added here:
  * - deadlines: the wait blocks in F_OFD_SETLKW, ended by this thread's timer (base/nudge.h); where that is not to be had, or the file system
  *   would not let go for a signal, naps from 50 us to 5 ms with a try after each;
- * - finding deadlocks: board.c, deadlock.c. The first look comes 10 ms after the wait began, the next ones after ever longer times up to a
+ * - finding deadlocks: board.c, deadlock.c. The first look comes 10 ms after the wait began, a second one 10 ms later if it found one, the next ones after ever longer times up to a
  *   second: most waits are over before, and looking costs some reads of /proc. Each look leaves the kernel's queue and joins it again;
  * - whose they are: holders.c.
  *
@@ -45,6 +45,7 @@
 enum {
         SIGNALLED = 1, /* of set: a signal ended it, look why */
         REPLACED = 1,  /* of look_again */
+        SUSPECTED = 1, /* of look_for_deadlock */
         RACES = 100,   /* creation and removal by others, alternating with ours, before we give up */
         NAP_FIRST_NS = 50 * 1000,
         NAP_LAST_NS = 5 * 1000 * 1000,
@@ -413,12 +414,15 @@ static size_t explain_deadlock(const struct cfb_failure *failure, char *text, si
         return used;
 }
 
-static int look_for_deadlock(confab_lock *lock) {
+/* 0: none; SUSPECTED: the first look that found one; or -EDEADLK. */
+static int look_for_deadlock(confab_lock *lock, bool suspected) {
         const struct file_state *state = cfb_lock_state(lock);
         char words[240];
 
         if (!state->note || !cfb_deadlocked(state->note, words, sizeof(words)))
                 return 0;
+        if (!suspected)
+                return SUSPECTED;
         return cfb_failed_with(-EDEADLK, "lock", lock->name, explain_deadlock, words, 0, 0);
 }
 
@@ -452,6 +456,7 @@ static int wait_until(confab_lock *lock, const struct cfb_lock_request *request,
 
 static int wait_for(confab_lock *lock, const struct cfb_lock_request *request) {
         int64_t nap_ns = NAP_FIRST_NS, pause_ns = LOOK_FIRST_NS, look_ns = confab_after(pause_ns);
+        bool suspected = false;
 
         for (;;) {
                 int r = wait_until(lock, request,
@@ -463,13 +468,15 @@ static int wait_for(confab_lock *lock, const struct cfb_lock_request *request) {
                         return too_late(lock, request);
                 if (confab_now() < look_ns)
                         continue;
-                r = look_for_deadlock(lock);
-                if (r >= 0)
-                        r = look_again(lock, ((struct file_state *)cfb_lock_state(lock))->holds);
+                r = look_for_deadlock(lock, suspected);
+                if (r < 0)
+                        return r;
+                suspected = r == SUSPECTED;
+                r = look_again(lock, ((struct file_state *)cfb_lock_state(lock))->holds);
                 if (r)
                         return r;
                 pause_ns = pause_ns < LOOK_LAST_NS / 4 ? 4 * pause_ns : LOOK_LAST_NS;
-                look_ns = confab_after(pause_ns);
+                look_ns = confab_after(suspected ? LOOK_FIRST_NS : pause_ns);
         }
 }
 

@@ -16,6 +16,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -145,17 +146,41 @@ int cfb_kernel_file(int file, uint64_t *devicep, uint64_t *inodep) {
         return 0;
 }
 
-void cfb_process_name(int64_t pid, char *name, size_t name_cap) {
+/* A small file of /proc as text; how long it is, 0: it cannot be read. */
+static size_t read_text(int64_t pid, const char *name, char *text, size_t text_cap) {
         char path[64];
-        ssize_t n = -1;
         CFB_CLEANUP(cfb_closep) int fd = -1;
+        ssize_t n = -1;
 
-        snprintf(path, sizeof(path), "/proc/%" PRId64 "/comm", pid);
+        snprintf(path, sizeof(path), "/proc/%" PRId64 "/%s", pid, name);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd >= 0)
-                n = read(fd, name, name_cap - 1);
-        name[n > 0 ? n : 0] = '\0';
+                n = read(fd, text, text_cap - 1);
+        text[n > 0 ? n : 0] = '\0';
+        return n > 0 ? (size_t)n : 0;
+}
+
+void cfb_process_name(int64_t pid, char *name, size_t name_cap) {
+        read_text(pid, "comm", name, name_cap);
         name[strcspn(name, "\n")] = '\0';
+}
+
+/* The kernel marks the killed first by a pending SIGKILL, then by a flag of the task, long before it closes their files. */
+bool cfb_process_is_dying(int64_t pid) {
+        enum { EXITING = 0x4, DUMPED = 0x8 }; /* PF_EXITING, PF_POSTCOREDUMP */
+        const uint64_t killed = UINT64_C(1) << (SIGKILL - 1);
+        uint64_t thread_pending, process_pending;
+        char text[4096], state;
+        const char *at;
+        unsigned flags;
+
+        if (!read_text(pid, "status", text, sizeof(text)) || !(at = strstr(text, "\nSigPnd:")) ||
+            sscanf(at, "\nSigPnd: %" SCNx64 " ShdPnd: %" SCNx64, &thread_pending, &process_pending) != 2 ||
+            ((thread_pending | process_pending) & killed))
+                return true;
+        return !read_text(pid, "stat", text, sizeof(text)) || !(at = strrchr(text, ')')) ||
+               sscanf(at, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2 || state == 'Z' ||
+               state == 'X' || (flags & (EXITING | DUMPED));
 }
 
 /* --- which file system --- */

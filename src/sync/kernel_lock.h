@@ -32,6 +32,9 @@ int cfb_kernel_file(int fd, uint64_t *devicep, uint64_t *inodep);
 /* What the process is called ("" if that may not be seen), at most @name_cap bytes with the NUL. */
 void cfb_process_name(int64_t pid, char *name, size_t name_cap);
 
+/* Whether it has been killed, or is on its way out, or cannot be looked at. It may still hold everything it held, for as long as its memory takes to be freed. */
+bool cfb_process_is_dying(int64_t pid);
+
 /* What is known of locks on the file system of a descriptor. */
 struct cfb_file_system {
         const char *name; /* "nfs", "fuse", "ext4"; "file system 0x1234" has none here and is NULL */

@@ -657,9 +657,16 @@ TEST(what_is_no_circle_is_waited_for) {
         LOCK *any = opened_with("any", CONFAB_LOCK_CREATE | CONFAB_LOCK_ANY_THREAD), *again = opened("any");
         LOCK *kept = opened_with("inherit", CONFAB_LOCK_CREATE | CONFAB_LOCK_INHERIT);
         LOCK *kept_again = opened_with("inherit", 0);
+        LOCK *mine = opened_with("ranges", CONFAB_LOCK_CREATE), *mine_too = opened_with("ranges", 0);
+        LOCK *others = opened("ranges");
         int held;
         pid_t first, second;
 
+        check_eq(try_lock(mine, S, 0, 10), 0);
+        check_eq(try_lock(mine, X, 40, 10), 0);
+        check_eq(try_lock(others, X, 20, 10), 0);
+        check_eq(confab_lock_acquire(mine_too, S, 5, 20, confab_after(60 * MS)), -ETIMEDOUT);
+        check_eq(confab_lock_acquire(mine_too, X, 20, 20, confab_after(60 * MS)), -ETIMEDOUT);
         check_eq(try_lock(any, X, 0, 0), 0);
         check_eq(confab_lock_acquire(again, X, 0, 0, confab_after(60 * MS)), -ETIMEDOUT);
         check_eq(try_lock(kept, X, 0, 0), 0);
