@@ -80,6 +80,7 @@ state() {
 terminal() {
         env -i PATH="$PATH" TERM=xterm LC_ALL=C.UTF-8 PS1='$ ' tmux -f /dev/null -S "$dir/tmux" new-session -d -x 100 -y 24 sh -i ||
                 die "no terminal: $(tmux -V)"
+        sees '$' # what is typed before the prompt is there shares its line with what is printed
 }
 types() {
         [ -z "$1" ] || tmux -S "$dir/tmux" send-keys -l "$1"

@@ -26,6 +26,7 @@ for program in slides_signals signals; do
                 waits "does not stop: $(screen)"
         done
         state "$stopped" T
+        sees '$'
         types fg Enter
         sees "SIGINT ignored"
         patient
