@@ -70,7 +70,7 @@ void cli_note_signal(int number) {
 }
 
 void cli_watch_lock(confab_lock *lock) {
-        catch_signals();
+        cli_catch_signals();
         atomic_store(&watched_lock, lock);
         if (signalled != 0)
                 confab_lock_interrupt(lock);

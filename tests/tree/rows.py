@@ -49,7 +49,8 @@ def all_tests(root, build):
     for test in json.loads(listing):
         names.append(test["name"])
         program = pathlib.Path(test["cmd"][0])
-        if program.is_file() and program.stem.removesuffix("_test") == test["name"]:
+        # Only what was built has --list: a script would take it for an argument, and run.
+        if program.is_file() and program.is_relative_to(build) and program.stem.removesuffix("_test") == test["name"]:
             inside = subprocess.run([program, "--list"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             names += [f"{test['name']}/{line}" for line in inside.stdout.splitlines()] if inside.returncode == 0 else []
     return names
