@@ -51,8 +51,16 @@ class Terminal:
         env = {key: value for key, value in os.environ.items() if key not in ("TMUX", "TMUX_PANE", "PROMPT_COMMAND")}
         env.update(TMUX_TMPDIR=str(self.folder), TERM="xterm", LC_ALL="C.UTF-8", PATH=f"{bin}:{env['PATH']}")
         self.env = env
+        self.pane = self.terminal = 0
+        try:
+            self.begin(command)
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self, command):
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "150", "-y", "50", command)
-        self.pane, self.terminal = int(self.tmux("display-message", "-p", "#{pane_pid}")), 0
+        self.pane = int(self.tmux("display-message", "-p", "#{pane_pid}"))
         self.until(lambda: stat(self.pane)[4] > 0, "the pane to have its terminal")  # 0: none, as most processes
         self.terminal = stat(self.pane)[4]
 
@@ -98,7 +106,7 @@ class Terminal:
                     name, state, _, group, tty, foreground = stat(int(entry))
                 except (OSError, ValueError):
                     continue
-                if tty == self.terminal:
+                if tty == self.terminal != 0:
                     found[int(entry)] = (name, state, group, foreground)
         return found
 
@@ -305,6 +313,8 @@ def with_nobody_to_continue_it_a_stop_is_none():
 
 def main():
     failed = 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # the terminals are closed on the way
     for function in TESTS:
         if sys.argv[2:] and function.__name__ not in sys.argv[2:]:
             continue
