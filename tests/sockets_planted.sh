@@ -55,12 +55,12 @@ src/transport/unix.c	unix_descriptors	descriptor_flood	a message takes a part of
 src/transport/unix.c	unix	empty_messages*	an empty message is the end	s/n == 0 \&\& !any \&\&/n == 0 \&\&/
 src/transport/unix.c	unix_descriptors	descriptors_of_every*	descriptors live through exec	s/MSG_DONTWAIT | MSG_CMSG_CLOEXEC |/MSG_DONTWAIT |/
 src/transport/unix.c	unix	a_full_stranger*	a full receiver is polled for	s/direction == CONFAB_SEND \&\& !state->connected/0/
-src/transport/unix.c	unix	too_large*	what is dropped in a batch is not told	s/state->pending = r;/;/
+src/transport/socket.c	unix	too_large*	what is dropped in a batch is not told	s/\*pendingp = r;/;/
 src/transport/tcp.c	tcp	nobody_meets*	a connection meets itself	s/if (r == 0 \&\& met_itself(/if (0 \&\& met_itself(/
 src/transport/tcp.c	tcp	a_listener_takes*	TIME_WAIT keeps the port	s/setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, \&one, sizeof(one)) < 0/0/
 src/transport/tcp.c	tcp	both_families*	O_NONBLOCK stays	s/r = cfb_socket_set_blocking(fd);/r = 0;/
 src/transport/udp.c	udp	answers_leave*	answers leave from anywhere	s/state->noting = is_everywhere(/state->noting = 0 * is_everywhere(/
 src/transport/udp.c	udp	sizes	one byte too many is sent	s/cfb_message_len(message) > MESSAGE_MAX/cfb_message_len(message) > MESSAGE_MAX + 1/
-src/core/message.c	unix	batches_on_a_stream	a batch's cut message begins again	s/send_rest(endpoint, \&messages\[n_sent\], (uint64_t)n, len/send_rest(endpoint, \&messages[n_sent], 0, len/
+src/core/message.c	unix	batches_on_a_stream	a batch's cut message begins again	s/send_rest(endpoint, message, sent, len, deadline_ns) :/send_rest(endpoint, message, 0, len, deadline_ns) :/
 END
 exit $missed
