@@ -51,17 +51,24 @@ _Noreturn void harness_skip(const char *reason);
 #define TEST(test_name) TEST_TIMEOUT(test_name, HARNESS_TIMEOUT_S)
 enum { HARNESS_TIMEOUT_S = 30 };
 
-/* Whether this is a ThreadSanitizer build: four bytes more for each of ours are resident, and a handler may run late, at the thread's next
- * call that the sanitizer knows. */
-#if defined(__SANITIZE_THREAD__)
-#define HARNESS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HARNESS_TSAN 1
+/*
+ * HARNESS_TSAN: ThreadSanitizer is in here. Four bytes more for each of ours are resident, and a handler may run late, at the thread's next
+ * call that the sanitizer knows. HARNESS_ASAN: AddressSanitizer is; what was freed stays resident for a while.
+ */
+#if defined(__has_feature)
+#define HARNESS_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HARNESS_HAS_FEATURE(feature) 0
 #endif
-#endif
-#ifndef HARNESS_TSAN
+#if defined(__SANITIZE_THREAD__) || HARNESS_HAS_FEATURE(thread_sanitizer)
+#define HARNESS_TSAN 1
+#else
 #define HARNESS_TSAN 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || HARNESS_HAS_FEATURE(address_sanitizer)
+#define HARNESS_ASAN 1
+#else
+#define HARNESS_ASAN 0
 #endif
 
 #define check(expr) ((expr) ? (void)0 : harness_failed("check(" #expr ")", __FILE__, __LINE__))
