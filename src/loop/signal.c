@@ -14,11 +14,11 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/signals.h"
 #include "loop/loop.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -103,32 +103,14 @@ static void signal_end(confab_source *source) {
 
 static const struct cfb_source_kind signal_kind = {"add_signal", NULL, signal_end};
 
-static int refuse(int error, int number, const char *why) {
-        char subject[32];
-
-        snprintf(subject, sizeof(subject), "signal %d", number);
-        return cfb_failed_with(error, "add_signal", subject, NULL, why, 0, 0);
-}
-
 static int check_number(const confab_loop *loop, int number) {
-        switch (number) {
-        case SIGKILL:
-        case SIGSTOP:
-                return refuse(-EINVAL, number, "SIGKILL and SIGSTOP cannot be taken by any process");
-        case SIGSEGV:
-        case SIGBUS:
-        case SIGFPE:
-        case SIGILL:
-        case SIGTRAP:
-        case SIGSYS:
-                return refuse(-EINVAL, number,
-                              "a fault of the running instruction cannot wait for a loop: use sigaction");
-        }
-        if (number < 1 || number >= _NSIG || (number >= 32 && number < SIGRTMIN))
-                return refuse(-EINVAL, number, "there is no such signal for programs; kill -l lists them");
-        if (loop->signals && loop->signals->by_number[number])
-                return refuse(-EBUSY, number, "another source of this loop takes it");
-        return 0;
+        char name[16];
+        int r = cfb_signal_check_catch("add_signal", number, 1);
+
+        if (r < 0 || !loop->signals || !loop->signals->by_number[number])
+                return r;
+        cfb_signal_name(name, number);
+        return cfb_signal_refuse(-EBUSY, "add_signal", name, "another source of this loop takes it");
 }
 
 static int take(confab_loop *loop, confab_source *source, int number) {
@@ -141,7 +123,7 @@ static int take(confab_loop *loop, confab_source *source, int number) {
                 int error = -errno;
 
                 sigdelset(&signals->taken, number);
-                return refuse(error, number, "signalfd");
+                return cfb_failed(error, "signalfd", "loop");
         }
         sigemptyset(&one);
         sigaddset(&one, number);

@@ -578,9 +578,14 @@ TEST(signal_blocked_before_stays_blocked) {
 TEST(signals_that_cannot_be_taken) {
         static const int refused[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 33, 1000};
         confab_loop *loop = loop_of_test();
+        char text[256];
 
         for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
                 check_eq(confab_loop_add_signal(NULL, loop, refused[i], not_expected, NULL), -EINVAL);
+        check_ok(confab_loop_add_signal(NULL, loop, SIGUSR1, not_expected, NULL));
+        check_eq(confab_loop_add_signal(NULL, loop, SIGUSR1, not_expected, NULL), -EBUSY);
+        confab_explain(text, sizeof(text));
+        check_str(text, "SIGUSR1: add_signal: another source of this loop takes it");
         confab_loop_free(loop);
 }
 
