@@ -45,7 +45,7 @@ CONFAB_API int confab_loop_add_timer(confab_source **sourcep, confab_loop *loop,
 /*
  * Takes @signal_number as an event (signalfd): it is blocked in the calling thread until the source is removed. Block it in
  * the other threads too, best before they start. -EINVAL: SIGKILL, SIGSTOP and synchronous faults cannot be taken.
- * -EBUSY: another source of this loop has it.
+ * -EBUSY: another source of this loop has it, or the library (confab_signal_handle).
  */
 CONFAB_API int confab_loop_add_signal(confab_source **sourcep, confab_loop *loop, int signal_number,
                                       confab_source_callback callback, void *data);

@@ -107,13 +107,14 @@ typedef void (*confab_signal_handler)(const struct confab_signal_received *recei
 /*
  * From now on @number calls @handler, is ignored, or does what it does by default; in *@before (may be NULL) what was set.
  * @flags: CONFAB_HANDLE_*. While its handler runs the signal itself is held back; errno is kept over it; it runs on the alternate stack
- * where the thread has one. -EINVAL: SIGKILL and SIGSTOP cannot be caught, some numbers are no signals. Never block; any thread.
+ * where the thread has one. -EINVAL: SIGKILL and SIGSTOP cannot be caught, some numbers are no signals. -EBUSY: the one real-time signal
+ * with which the library ends waits for locks and System V queues: the highest that was free at the first of them. Never block; any thread.
  */
 CONFAB_API int confab_signal_handle(struct confab_signal_before *before, int number,
                                     confab_signal_handler handler, uint32_t flags);
 CONFAB_API int confab_signal_ignore(struct confab_signal_before *before, int number);
 CONFAB_API int confab_signal_default(struct confab_signal_before *before, int number);
-/* Sets it back as it was, whoever had set it. -EINVAL: @before was not filled by the calls above. */
+/* Sets it back as it was, whoever had set it. -EINVAL: @before was not filled by the calls above; -EBUSY, as there. */
 CONFAB_API int confab_signal_restore(const struct confab_signal_before *before);
 
 /* What a message received from signal:// says, in *@received (its size set by the caller). -EINVAL: it is not one of those. */

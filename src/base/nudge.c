@@ -18,7 +18,9 @@
  * about to arm its timer. Should that happen all the same (a thread that never comes back, a copy made by fork), the handler finds
  * that nobody waits and disarms the timer itself.
  *
- * The signal is the highest real-time one whose action is the default and which the first waiter does not block, chosen once.
+ * The signal is the highest real-time one whose action is the default and which the first waiter does not block, chosen once. From then on
+ * confab gives it to nobody (cfb_signal_check_catch). A program that sets another handler by sigaction all the same is noticed before a wait
+ * with a deadline: a handler with SA_RESTART would have F_OFD_SETLKW waited for beyond it.
  * Rejected: one for all with tgkill, which needs somebody to repeat it; pthread_cancel, which cannot be taken back; jumping out of the handler.
  */
 #include "base/nudge.h"
@@ -52,7 +54,8 @@ enum { THREAD_ID = 4, FIRST_NS = 1000, EVERY_NS = 1000000, SECOND_NS = 100000000
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t ended;
-static int chosen; /* the signal; 0: none is free */
+/* The signal; 0: none is free. Relaxed everywhere: the once orders it for waiters, others only compare it. */
+static _Atomic int chosen;
 
 static _Thread_local uint32_t own; /* this thread's timer, plus one */
 static _Thread_local volatile sig_atomic_t waiting;
@@ -90,6 +93,12 @@ static void after_fork_child(void) {
         waiting = 0;
 }
 
+static bool is_ours(int signo) {
+        struct sigaction now;
+
+        return sigaction(signo, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == nudged;
+}
+
 static bool take_signal(int signo) {
         struct sigaction now, action = {.sa_handler = nudged};
 
@@ -109,13 +118,17 @@ static void choose(void) {
         for (int pass = 0; pass < 2; pass++)
                 for (int signo = SIGRTMAX; signo >= SIGRTMIN; signo--)
                         if (sigismember(&blocked, signo) == pass && take_signal(signo)) {
-                                chosen = signo;
+                                atomic_store_explicit(&chosen, signo, memory_order_relaxed);
                                 return;
                         }
 }
 
+int cfb_nudge_signal(void) {
+        return atomic_load_explicit(&chosen, memory_order_relaxed);
+}
+
 static int make_timer(void) {
-        struct kernel_sigevent event = {.signo = chosen, .notify = THREAD_ID};
+        struct kernel_sigevent event = {.signo = cfb_nudge_signal(), .notify = THREAD_ID};
         int timer;
 
         event.tid = (int)syscall(SYS_gettid);
@@ -135,19 +148,20 @@ int cfb_nudge_begin(struct cfb_nudge *nudge) {
 
 int cfb_nudge_begin_until(struct cfb_nudge *nudge, int64_t deadline_ns) {
         sigset_t ours, before;
-        int r;
+        int signo, r;
 
         pthread_once(&once, choose);
-        if (!chosen)
+        signo = cfb_nudge_signal();
+        timed = deadline_ns != CONFAB_FOREVER;
+        if (!signo || (timed && !is_ours(signo)))
                 return -EBUSY;
         if (!own && (r = make_timer()) < 0)
                 return r;
         sigemptyset(&ours);
-        sigaddset(&ours, chosen);
+        sigaddset(&ours, signo);
         pthread_sigmask(SIG_UNBLOCK, &ours, &before);
-        was_blocked = sigismember(&before, chosen) == 1;
+        was_blocked = sigismember(&before, signo) == 1;
         waiting = 1;
-        timed = deadline_ns != CONFAB_FOREVER;
         if (timed)
                 set_timer_by(own, TIMER_ABSTIME, deadline_ns > 0 ? deadline_ns : 1, EVERY_NS);
         atomic_store(&nudge->armed, 0);   /* [N2]: nobody arms before the next line */
@@ -166,7 +180,7 @@ void cfb_nudge_end(struct cfb_nudge *nudge) {
         waiting = 0;
         if (was_blocked) {
                 sigemptyset(&ours);
-                sigaddset(&ours, chosen);
+                sigaddset(&ours, cfb_nudge_signal());
                 pthread_sigmask(SIG_BLOCK, &ours, NULL);
         }
 }

@@ -30,6 +30,9 @@ int cfb_nudge_begin(struct cfb_nudge *nudge);
 int cfb_nudge_begin_until(struct cfb_nudge *nudge, int64_t deadline_ns);
 void cfb_nudge_end(struct cfb_nudge *nudge);
 
+/* The signal all this is done with; 0: none is taken yet. Nobody else may have it. */
+int cfb_nudge_signal(void);
+
 /* Async-signal-safe, any thread, also the waiting one's own handler. */
 void cfb_nudge(struct cfb_nudge *nudge);
 

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/nudge.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -145,6 +146,11 @@ int cfb_signal_check_catch(const char *call, int number, int message) {
                 return cfb_signal_refuse(-EINVAL, call, name,
                                          "a fault of the running instruction cannot wait to be received: use "
                                          "confab_signal_handle");
+        if (number == cfb_nudge_signal())
+                return cfb_signal_refuse(
+                        -EBUSY, call, name,
+                        "the library ends waits for locks and queues with this one: take another, or "
+                        "take it before the first wait");
         return 0;
 }
 

@@ -18,7 +18,10 @@ int cfb_signal_number_of(const char *text, size_t len);
 
 /* -EINVAL, recorded for @call: programs have no signal @number. 0 is one only where @zero. */
 int cfb_signal_check(const char *call, int number, int zero);
-/* Also -EINVAL for those that nobody can catch; with @message also for faults, which cannot wait in a descriptor. */
+/*
+ * Also -EINVAL for those that nobody can catch, and -EBUSY for the one that base/nudge.h has taken; with @message also -EINVAL for
+ * faults, which cannot wait in a descriptor.
+ */
 int cfb_signal_check_catch(const char *call, int number, int message);
 
 /* Records and returns @error: a rule, @why in at most 119 bytes, said of @subject as it is. */

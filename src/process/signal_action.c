@@ -101,6 +101,7 @@ int confab_signal_default(struct confab_signal_before *before, int number) {
 
 int confab_signal_restore(const struct confab_signal_before *before) {
         struct kept kept;
+        int r;
 
         if (before)
                 memcpy(&kept, before->kept, sizeof(kept));
@@ -108,6 +109,9 @@ int confab_signal_restore(const struct confab_signal_before *before) {
                 return cfb_failed_with(
                         -EINVAL, "signal_restore", NULL, NULL,
                         "nothing was kept in it: confab_signal_handle, _ignore and _default do", 0, 0);
+        r = cfb_signal_check_catch("signal_restore", before->number, 0);
+        if (r < 0)
+                return r;
         if (sigaction(before->number, &kept.action, NULL) < 0)
                 return cfb_failed(-errno, "sigaction", NULL);
         if (is_ours(&kept.action))

@@ -5,7 +5,7 @@
 #include "harness.h"
 #include "sync/kernel_lock.h"
 
-#include <confab/sync.h>
+#include <confab/confab.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -1090,6 +1090,70 @@ TEST(without_a_free_signal_waits_are_naps) {
         start(&waiter, b, X, EVENTUALLY);
         check_eq(confab_lock_release(a, 0, 0), 0);
         check_eq(finish(&waiter), 0);
+}
+
+/* The signal that ends waits: the one real-time signal that has a handler now. */
+static int signal_of_waits(void) {
+        struct sigaction now;
+
+        for (int number = SIGRTMAX; number >= SIGRTMIN; number--)
+                if (sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_DFL)
+                        return number;
+        return 0;
+}
+
+static void handle(const struct confab_signal_received *received) {
+        (void)received;
+}
+
+static int told(confab_source *source, uint32_t events, void *data) {
+        (void)source;
+        (void)events;
+        (void)data;
+        return 0;
+}
+
+/* With a handler or as a message of the program's it would end no wait, and the program would get what nobody sent, or miss what somebody did. */
+TEST(the_signal_of_waits_is_given_to_nobody) {
+        LOCK *a = opened("file"), *b = opened("file");
+        struct confab_signal_before before = {.size = sizeof(before)};
+        struct confab_signal signal = {.size = sizeof(signal)};
+        confab_endpoint *endpoint;
+        confab_loop *loop;
+        char address[64];
+        int number = SIGRTMAX;
+
+        while (confab_signal_handle(&before, number, handle, 0) < 0) /* an emulator may keep some to itself */
+                check(--number > SIGRTMIN);
+        check_ok(confab_signal_restore(&before));
+        check_eq(try_lock(a, X, 0, 0), 0);
+        check_eq(confab_lock_acquire(b, X, 0, 0, SOON), -ETIMEDOUT);
+        check_eq(signal_of_waits(), number);
+        check_eq(confab_signal_handle(NULL, number, handle, 0), -EBUSY);
+        check_explained("signal_handle: the library ends waits for locks and queues with this one");
+        check_eq(confab_signal_ignore(NULL, number), -EBUSY);
+        check_eq(confab_signal_default(NULL, number), -EBUSY);
+        check_eq(confab_signal_restore(&before), -EBUSY);
+        check_ok(confab_signal_describe(&signal, number));
+        snprintf(address, sizeof(address), "signal://self?signal=USR1,%s", signal.name);
+        check_eq(confab_listen(&endpoint, address, NULL, CONFAB_NOW), -EBUSY);
+        check_ok(confab_loop_new(&loop));
+        check_eq(confab_loop_add_signal(NULL, loop, number, told, NULL), -EBUSY);
+        confab_loop_free(loop);
+        check_ok(confab_signal_handle(NULL, SIGRTMIN + 1, handle, 0));
+        check_eq(confab_lock_acquire(b, X, 0, 0, SOON), -ETIMEDOUT);
+}
+
+/* A program that takes it all the same, past us, and has calls restarted: the deadline is kept. */
+TEST(a_deadline_is_kept_without_the_signal_of_waits) {
+        struct sigaction action = {.sa_handler = ignore, .sa_flags = SA_RESTART};
+        LOCK *a = opened("file"), *b = opened("file");
+
+        check_eq(try_lock(a, X, 0, 0), 0);
+        check_eq(confab_lock_acquire(b, X, 0, 0, SOON), -ETIMEDOUT);
+        for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+                sigaction(number, &action, NULL);
+        check_eq(confab_lock_acquire(b, X, 0, 0, SOON), -ETIMEDOUT);
 }
 
 /* --- storms --- */
