@@ -62,7 +62,7 @@ static bool put_up(void) {
         struct stat status;
         void *memory;
 
-        board_fd = memfd("confab-locks", 1 /* MFD_CLOEXEC */);
+        board_fd = memfd(CFB_BOARD_NAME, 1 /* MFD_CLOEXEC */);
         if (board_fd < 0 || board_fd >= CFB_BOARD_FDS || fstat(board_fd, &status) < 0 ||
             ftruncate(board_fd, BOARD_LEN) < 0 ||
             (memory = mmap(NULL, BOARD_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, board_fd, 0)) == MAP_FAILED) {

@@ -44,6 +44,8 @@ struct cfb_board_head {
 };
 _Static_assert(sizeof(struct cfb_board_head) == 128, "the layout others read");
 #define CFB_BOARD_MAGIC 0x636f6e6661620b0aULL
+#define CFB_BOARD_NAME \
+        "confab-locks" /* the memfd's, by which it is told from other files before it is opened */
 
 /* The record lock that says where a board is: one byte behind the other from this one on, as many as its descriptor's number plus one. */
 #define CFB_BOARD_SIGN 0x636f6e6661620000ULL

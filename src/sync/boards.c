@@ -3,8 +3,11 @@
 /*
  * Reading the boards of other processes.
  *
- * Only those of processes of our own user: another one's claims could refuse us a lock for nothing. A process that cannot be looked at (not
- * dumpable, another namespace of pids) is not found; the answer is then "no deadlock", never a wrong one.
+ * Only those of processes of our own user: another one's claims could refuse us a lock for nothing. (A process's folder in /proc belongs to its
+ * effective user, dumpable or not; the files in it do not.) A process that cannot be looked at (not dumpable, another namespace of pids) is not
+ * found; the answer is then "no deadlock", never a wrong one.
+ *
+ * Nor is anything opened that is no board: a sign can be put on any file, and opening some does things, or does not return.
  *
  * Our own board is never opened anew: closing that descriptor would drop the record lock by which the others find it.
  */
@@ -32,18 +35,33 @@ void cfb_board_path(const struct cfb_board_read *board, const char *folder, int 
                 snprintf(path, path_cap, "/proc/%" PRId64 "/%s/%d", board->pid, folder, fd);
 }
 
+/* The folder of @pid in /proc, of this one process whoever gets its number later; -1: it is gone, or another user's. */
+static int folder_of(int64_t pid) {
+        CFB_CLEANUP(cfb_closep) int folder = -1;
+        struct stat status;
+        char path[32];
+
+        snprintf(path, sizeof(path), "/proc/%" PRId64, pid);
+        folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return folder >= 0 && fstat(folder, &status) == 0 && status.st_uid == geteuid()
+                       ? cfb_steal_fd(&folder)
+                       : -1;
+}
+
 /* A descriptor of the board, or -1; to be given to done_with. */
 static int reach(const struct cfb_board_read *board) {
-        char path[64];
-        struct stat status;
+        static const char is_board[] = "/memfd:" CFB_BOARD_NAME " (deleted)";
+        CFB_CLEANUP(cfb_closep) int folder = -1;
+        char path[32], target[sizeof(is_board)];
 
         if (board->own)
                 return board->fd;
-        snprintf(path, sizeof(path), "/proc/%" PRId64, board->pid);
-        if (stat(path, &status) < 0 || status.st_uid != geteuid())
+        folder = folder_of(board->pid);
+        snprintf(path, sizeof(path), "fd/%d", board->fd);
+        if (folder < 0 || readlinkat(folder, path, target, sizeof(target)) != sizeof(is_board) - 1 ||
+            memcmp(target, is_board, sizeof(is_board) - 1) != 0)
                 return -1;
-        cfb_board_path(board, "fd", board->fd, path, sizeof(path));
-        return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        return openat(folder, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 static void done_with(const struct cfb_board_read *board, int fd) {
@@ -84,7 +102,21 @@ struct gathering {
         uint64_t own_device, own_inode;
 };
 
-/* One line of /proc/locks: if it is the sign of a board, its place is noted; it is read when the list is closed. */
+static bool is_own(const struct gathering *gathering, const struct cfb_kernel_lock *lock) {
+        return gathering->has_own && lock->inode == gathering->own_inode &&
+               lock->device == CFB_DEVICE(major(gathering->own_device), minor(gathering->own_device));
+}
+
+static bool is_our_users(int64_t pid) {
+        CFB_CLEANUP(cfb_closep) int folder = folder_of(pid);
+
+        return folder >= 0;
+}
+
+/*
+ * One line of /proc/locks: if it is the sign of a board, its place is noted; it is read when the list is closed. Other users' signs are not
+ * counted: they could have as many as hide ours.
+ */
 static int gather(const struct cfb_kernel_lock *lock, void *data) {
         struct gathering *gathering = data;
         struct cfb_boards *boards = gathering->boards;
@@ -92,6 +124,8 @@ static int gather(const struct cfb_kernel_lock *lock, void *data) {
 
         if (lock->kind != CONFAB_LOCK_BY_PROCESS || lock->exclusive || lock->waits ||
             lock->range.start != CFB_BOARD_SIGN || lock->range.last - lock->range.start >= CFB_BOARD_FDS)
+                return 0;
+        if (!is_own(gathering, lock) && !is_our_users(lock->pid))
                 return 0;
         if (boards->n_boards == BOARDS_MAX)
                 return -E2BIG;
@@ -109,8 +143,7 @@ static int gather(const struct cfb_kernel_lock *lock, void *data) {
         }
         board = &boards->boards[boards->n_boards++];
         *board = (struct cfb_board_read){.pid = lock->pid, .fd = (int)(lock->range.last - lock->range.start)};
-        board->own = gathering->has_own && lock->inode == gathering->own_inode &&
-                     lock->device == CFB_DEVICE(major(gathering->own_device), minor(gathering->own_device));
+        board->own = is_own(gathering, lock);
         if (board->own)
                 board->fd = gathering->own_fd;
         return 0;

@@ -3,6 +3,7 @@
 /* Locks of files, against the kernel's own calls: who excludes whom, how waits end, deadlocks, owners, forks, names. */
 #include "base/cleanup.h"
 #include "harness.h"
+#include "sync/board.h"
 #include "sync/kernel_lock.h"
 
 #include <confab/confab.h>
@@ -19,8 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -701,6 +704,159 @@ TEST(the_dead_are_in_no_circle) {
                 check_eq(confab_lock_release(b, 0, 0), 0);
                 reap(pid, 128 + SIGKILL);
         }
+}
+
+/* A sign as a board's on @fd: who looks for boards looks there. */
+static void put_a_sign(int fd) {
+        struct flock sign = {.l_type = F_RDLCK, .l_start = (off_t)CFB_BOARD_SIGN, .l_len = fd + 1};
+
+        check_eq(fcntl(fd, F_SETLK, &sign), 0);
+}
+
+static int board_like(void) {
+        int fd = (int)syscall(SYS_memfd_create, CFB_BOARD_NAME, 1);
+
+        check(fd >= 0);
+        return fd;
+}
+
+static void fill_note(struct cfb_note *note, int fd) {
+        struct stat status;
+
+        check_eq(fstat(fd, &status), 0);
+        note->device = status.st_dev;
+        note->inode = status.st_ino;
+        note->fd = fd;
+}
+
+/* A board that lies: thread 1 holds what is open as @held, which is true, and waits for what is open as @wanted, which is not. */
+static void lie(int held, int wanted) {
+        struct flock whole = {.l_type = F_WRLCK};
+        struct cfb_board_head *head;
+        struct cfb_note *notes;
+        int fd = board_like();
+
+        check_eq(fcntl(held, F_OFD_SETLK, &whole), 0);
+        check_eq(ftruncate(fd, 4096), 0);
+        head = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        check(head != MAP_FAILED);
+        notes = (struct cfb_note *)(void *)(head + 1);
+        head->magic = CFB_BOARD_MAGIC;
+        head->version = CFB_BOARD_VERSION;
+        head->note_len = sizeof(struct cfb_note);
+        head->n_notes = 2;
+        fill_note(&notes[0], held);
+        notes[0].owner = 1;
+        fill_note(&notes[1], wanted);
+        notes[1].waiter = 1;
+        notes[1].wanted = X;
+        notes[1].last = CFB_LOCK_END;
+        notes[1].waits_since_ns = 1;
+        put_a_sign(fd);
+}
+
+/* As @uid (0: as we are) does @body in a process that then stays until it is killed. */
+static pid_t lying_as(uid_t uid, void (*body)(void)) {
+        int ends[2];
+        pid_t pid;
+
+        check_eq(pipe2(ends, O_CLOEXEC), 0);
+        pid = fork();
+        if (pid == 0) {
+                body();
+                if (uid && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+                        _exit(2);
+                check_eq(write(ends[1], "l", 1), 1);
+                for (;;)
+                        pause();
+        }
+        close(ends[1]);
+        until_told(&ends[0]);
+        return pid;
+}
+
+static void lie_of_b_and_a(void) {
+        lie(open("b", O_RDWR | O_CLOEXEC), open("a", O_RDWR | O_CLOEXEC));
+}
+
+/*
+ * Our user's boards are believed (else this would show nothing), another user's are not, a process's that has given up being root among them.
+ */
+TEST(another_users_lies_refuse_nothing) {
+        LOCK *a = opened_with("a", CONFAB_LOCK_CREATE), *b = opened_with("b", CONFAB_LOCK_CREATE);
+        pid_t pid;
+
+        check_eq(try_lock(a, X, 0, 0), 0);
+        pid = lying_as(0, lie_of_b_and_a);
+        check_eq(confab_lock_acquire(b, X, 0, 0, EVENTUALLY), -EDEADLK);
+        check_eq(kill(pid, SIGKILL), 0);
+        reap(pid, 128 + SIGKILL);
+        if (geteuid() != 0)
+                skip("needs root to act as another user");
+        pid = lying_as(12345, lie_of_b_and_a);
+        check_eq(confab_lock_acquire(b, X, 0, 0, confab_after(200 * MS)), -ETIMEDOUT);
+        check_eq(kill(pid, SIGKILL), 0);
+        reap(pid, 128 + SIGKILL);
+}
+
+enum { N_SIGNS = 4500 }; /* more than boards are read */
+
+static void put_many_signs(void) {
+        struct rlimit limit = {N_SIGNS + 100, N_SIGNS + 100};
+
+        check_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        for (int i = 0; i < N_SIGNS; i++)
+                put_a_sign(board_like());
+}
+
+/* However many signs another user puts up, our boards are found. */
+TEST(another_users_signs_hide_nothing) {
+        LOCK *a = opened_with("a", CONFAB_LOCK_CREATE), *b = opened_with("a", 0);
+        pid_t pid;
+
+        if (geteuid() != 0)
+                skip("needs root to act as another user");
+        pid = lying_as(12345, put_many_signs);
+        check_eq(try_lock(a, X, 0, 0), 0);
+        check_eq(confab_lock_acquire(b, X, 0, 0, EVENTUALLY), -EDEADLK);
+        check_eq(kill(pid, SIGKILL), 0);
+        reap(pid, 128 + SIGKILL);
+}
+
+static const char fifo[] = "fifo";
+static int watching;
+
+static void watch_for_opening(const char *name) {
+        watching = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        check(watching >= 0 && inotify_add_watch(watching, name, IN_OPEN) >= 0);
+}
+
+static bool was_opened(void) {
+        char event[512];
+        ssize_t n = read(watching, event, sizeof(event));
+
+        close(watching);
+        return n > 0;
+}
+
+static void sign_a_fifo(void) {
+        put_a_sign(open(fifo, O_RDWR | O_CLOEXEC));
+}
+
+/* A sign on what is no board: it is not opened, which would, say, tell a FIFO's writer of a reader. */
+TEST(what_is_no_board_is_not_opened) {
+        LOCK *a = opened_with("a", CONFAB_LOCK_CREATE), *b = opened_with("a", 0);
+        pid_t pid;
+
+        check_eq(mkfifo(fifo, 0600), 0);
+        pid = lying_as(0, sign_a_fifo);
+        check_eq(try_lock(a, X, 0, 0), 0);
+        watch_for_opening(fifo);
+        check_eq(confab_lock_acquire(b, X, 0, 0, EVENTUALLY), -EDEADLK);
+        check(!was_opened());
+        check_eq(kill(pid, SIGKILL), 0);
+        reap(pid, 128 + SIGKILL);
+        check_eq(unlink(fifo), 0);
 }
 
 /* --- who --- */
