@@ -101,7 +101,7 @@ CONFAB_API void confab_lock_interrupt(confab_lock *lock);
 
 /*
  * The descriptor that holds, close-on-exec, the handle's: to hand it on to a program that shall keep the lock when this process has
- * died. Do not close it, and do not lock through it. -EOWNERDEAD.
+ * died. Do not close it, and do not lock through it. -ENOENT: REOPEN, and the name was gone at the last look; -EOWNERDEAD.
  */
 CONFAB_API int confab_lock_descriptor(confab_lock *lock);
 

@@ -442,7 +442,7 @@ static int nap(confab_lock *lock, const struct cfb_lock_request *request, int64_
 /* Waits until @until_ns at most: 0; SIGNALLED or -EAGAIN: not yet; or a failure, recorded. */
 static int wait_until(confab_lock *lock, const struct cfb_lock_request *request, int64_t until_ns,
                       int64_t *nap_nsp) {
-        const struct file_state *state = cfb_lock_state(lock);
+        struct file_state *state = cfb_lock_state(lock);
         int r;
 
         if (state->naps || cfb_nudge_begin_until(&lock->nudge, until_ns) < 0)
@@ -451,6 +451,8 @@ static int wait_until(confab_lock *lock, const struct cfb_lock_request *request,
         if (r >= 0)
                 r = set(lock, F_OFD_SETLKW, type_of(request), &request->range);
         cfb_nudge_end(&lock->nudge);
+        if (r == -EAGAIN) /* this file system does not wait; asking it at once again would be all we did */
+                state->naps = true;
         return r;
 }
 
@@ -579,7 +581,8 @@ static int file_holders(confab_lock *lock, cfb_lock_each *each, void *data) {
 static int file_descriptor(const confab_lock *lock) {
         const struct file_state *state = cfb_lock_state(lock);
 
-        return state->fd;
+        return state->fd >= 0 ? state->fd
+                              : refuse(-ENOENT, lock, "the file was removed, and there is no new one yet");
 }
 
 static void file_forked(confab_lock *lock) {

@@ -501,6 +501,9 @@ TEST(a_replaced_file_is_opened_anew_where_asked_for) {
         /* Removed: created again by who may, -ENOENT for the other. */
         check_eq(unlink("file"), 0);
         check_eq(try_lock(b, X, 0, 0), -ENOENT);
+        check_eq(confab_lock_descriptor(b), -ENOENT);
+        check_explained("the file was removed");
+        check_eq(confab_lock_release(b, 0, 0), 0);
         check_eq(try_lock(a, X, 0, 0), 0);
         check_eq(stat("file", &by_name), 0);
         check_eq(try_lock(b, X, 0, 0), -EAGAIN); /* it finds the new one by itself */
@@ -1231,6 +1234,27 @@ TEST(naps_keep_deadlines_interrupts_and_circles) {
                 check_eq(try_lock(mine, X, 0, 0), 0);
                 check_eq(confab_lock_acquire(again, X, 0, 0, CONFAB_FOREVER), -EDEADLK);
         }
+}
+
+static _Atomic int n_asked;
+
+static int answer_at_once(int fd, int command, struct flock *description) {
+        n_asked++;
+        return fcntl(fd, command == F_OFD_SETLKW ? F_OFD_SETLK : command, description);
+}
+
+/* One that nobody knows, and that answers "somebody has it" where it was asked to wait: it is asked now and then, not all the time. */
+TEST(a_file_system_that_does_not_wait_is_waited_for) {
+        LOCK *a = opened("file"), *b = opened("file");
+        struct waiter waiter;
+
+        cfb_lock_calls.lock = answer_at_once;
+        check_eq(try_lock(a, X, 0, 0), 0);
+        check_eq(confab_lock_acquire(b, X, 0, 0, confab_after(200 * MS)), -ETIMEDOUT);
+        check(n_asked < 200); /* 50 us, 100 us ... 5 ms, 5 ms; without naps: 100,000 */
+        start(&waiter, b, X, EVENTUALLY);
+        check_eq(confab_lock_release(a, 0, 0), 0);
+        check_eq(finish(&waiter), 0);
 }
 
 /* A program that has taken every real-time signal leaves none to end a wait with. */
