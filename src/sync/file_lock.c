@@ -21,6 +21,7 @@
  */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "base/wake.h"
 #include "sync/boards.h"
@@ -228,7 +229,7 @@ static size_t explain_file_system(const struct cfb_failure *failure, char *text,
                 cfb_append(text, text_cap, &used, "%s", failure->detail);
         else
                 cfb_append(text, text_cap, &used, "type 0x%" PRIx64, (uint64_t)failure->a);
-        cfb_append(text, text_cap, &used, ") says '%s'", strerror((int)failure->b));
+        cfb_append(text, text_cap, &used, ") says '%s'", cfb_errno_text((int)failure->b));
         if (strcmp(failure->detail, "nfs") == 0)
                 cfb_append(
                         text, text_cap, &used,
@@ -245,7 +246,7 @@ static size_t explain_access(const struct cfb_failure *failure, char *text, size
 
         cfb_append(text, text_cap, &used, "%s: %s lock needs permission to %s: %s", failure->subject,
                    failure->a ? "an exclusive" : "a shared", failure->a ? "write" : "read",
-                   strerror((int)failure->b));
+                   cfb_errno_text((int)failure->b));
         if (failure->a)
                 cfb_append(text, text_cap, &used, "; a shared lock can be had");
         return used;

@@ -19,6 +19,7 @@
  * After a fork the child is the parent's: in the forked process close only closes.
  */
 #include "base/cleanup.h"
+#include "base/libc.h"
 #include "base/sigpipe.h"
 #include "process/spawn.h"
 #include "transport/pipe_ends.h"
@@ -73,7 +74,7 @@ static size_t explain_start(const struct cfb_failure *failure, char *text, size_
         size_t used = 0;
 
         cfb_append(text, text_cap, &used, "%s: %s could not be started: %s: %s", failure->subject,
-                   failure->detail, failure->call, strerror(-failure->error));
+                   failure->detail, failure->call, cfb_errno_text(-failure->error));
         switch (-failure->error) {
         case EAGAIN:
                 cfb_append(text, text_cap, &used,

@@ -24,6 +24,7 @@
  */
 #include "base/cleanup.h"
 #include "base/folder.h"
+#include "base/libc.h"
 #include "base/sigpipe.h"
 #include "transport/pipe_ends.h"
 
@@ -138,7 +139,7 @@ static size_t explain_access(const struct cfb_failure *failure, char *text, size
         size_t used = 0;
 
         cfb_append(text, text_cap, &used, "%s: %s: %s", failure->subject, failure->call,
-                   strerror(-failure->error));
+                   cfb_errno_text(-failure->error));
         if (failure->a >= 0)
                 cfb_append(text, text_cap, &used, ": mode %04" PRIo64 ", owner %" PRId64, failure->a,
                            failure->b);

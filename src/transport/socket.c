@@ -345,7 +345,7 @@ static size_t explain(const struct cfb_failure *failure, char *text, size_t text
                         means = words[i].means;
                         hint = words[i].hint;
                 }
-        cfb_append(text, text_cap, &used, "%s", means ? means : strerror(-failure->error));
+        cfb_append(text, text_cap, &used, "%s", means ? means : cfb_errno_text(-failure->error));
         if (failure->detail[0])
                 cfb_append(text, text_cap, &used, " (%s)", failure->detail);
         if (hint)

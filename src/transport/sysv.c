@@ -22,6 +22,7 @@
  * leads to the same id: ids carry a generation, so a queue made anew under the key is never mistaken for ours.
  */
 #include "base/cleanup.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "base/nudge.h"
 #include "core/message.h"
@@ -176,7 +177,7 @@ static size_t explain_ftok(const struct cfb_failure *failure, char *text, size_t
         cfb_append(text, text_cap, &used,
                    "%s: ftok: %s; a key made of a path needs a file there, the same one for all who use the "
                    "queue: make it with touch",
-                   failure->subject, strerror(-failure->error));
+                   failure->subject, cfb_errno_text(-failure->error));
         return used;
 }
 

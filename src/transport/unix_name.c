@@ -45,6 +45,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/folder.h"
+#include "base/libc.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -215,7 +216,7 @@ static size_t explain_lock(const struct cfb_failure *failure, char *text, size_t
                    failure->subject, failure->detail,
                    failure->a == EWOULDBLOCK ? "another process keeps its folder locked"
                                              : "its folder does not allow that",
-                   strerror((int)failure->a));
+                   cfb_errno_text((int)failure->a));
         return used;
 }
 
