@@ -47,7 +47,8 @@ typedef int (*confab_client_function)(struct confab_client *client, void *data);
 #define CONFAB_SERVE_ON_DEMAND 1u
 /* The processes live on when this one is killed. Else the kernel kills them (PR_SET_PDEATHSIG): none is left behind. */
 #define CONFAB_SERVE_OUTLIVE 2u
-/* SIGTERM, SIGINT and SIGHUP are left alone. Else they end the service while it runs: the first gracefully, a second at once. */
+/* SIGTERM, SIGINT and SIGHUP are left alone. Else they end the service while it runs, but for those that are ignored (nohup): the first
+ * gracefully, a second at once. */
 #define CONFAB_SERVE_KEEP_SIGNALS 4u
 
 struct confab_service_options {

@@ -313,6 +313,13 @@ int cfb_service_converse(const struct cfb_service *service, confab_endpoint *end
 
 /* --- running --- */
 
+/* As nohup and the background jobs of plain shells want it: it stays ignored. (Once blocked it would come through the signalfd all the same.) */
+static bool is_ignored(int signal_number) {
+        struct sigaction now;
+
+        return sigaction(signal_number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 static int add_listeners(struct cfb_service *service) {
         int r = 0;
 
@@ -384,7 +391,7 @@ int cfb_service_run(struct cfb_service *service) {
         if (own && (r = confab_loop_new(&service->loop)) < 0)
                 return r;
         for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && r >= 0; i++)
-                if (!(service->options.flags & CONFAB_SERVE_KEEP_SIGNALS))
+                if (!(service->options.flags & CONFAB_SERVE_KEEP_SIGNALS) && !is_ignored(ending_signals[i]))
                         r = confab_loop_add_signal(&signals[i], service->loop, ending_signals[i],
                                                    stopped_by_signal, service);
         if (r >= 0)

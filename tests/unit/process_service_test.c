@@ -510,6 +510,28 @@ TEST_TIMEOUT(a_second_signal_ends_at_once, 60) {
         }
 }
 
+/* Under nohup a hang-up is none, and in the background of a plain shell's script Ctrl-C is none. */
+TEST_TIMEOUT(what_is_ignored_ends_nothing, 60) {
+        for (unsigned m = 0; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+
+                signal(SIGHUP, SIG_IGN);
+                signal(SIGINT, SIG_IGN);
+                start("unix://@", &options, echo);
+                client = connected();
+                check(ask_pid(client) > 0); /* it serves, so what it wants to hear of it hears of by now */
+                check_eq(kill(service.pid, SIGHUP), 0);
+                check_eq(kill(service.pid, SIGINT), 0);
+                check(ask_pid(client) > 0);
+                confab_close(client);
+                client = connected();
+                check(ask_pid(client) > 0); /* a loop that had heard of the end would accept nobody now */
+                confab_close(client);
+                check_eq(stop(), 0);
+        }
+}
+
 /* Kill -9: nothing of it lives on, and the name it leaves is taken over. */
 TEST_TIMEOUT(a_killed_supervisor_leaves_nothing, 60) {
         for (unsigned m = 0; m < 3; m++) {
