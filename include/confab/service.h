@@ -91,7 +91,8 @@ struct confab_service_options {
  * -EOPNOTSUPP: FORK without connections, PREFORK of a byte stream without connections, @idle_ns for a program (nobody sees what
  * it does), LOOP for a program. -EINVAL; -ENOENT, -EACCES: no such program; -ECHILD: @max_restarts deaths.
  * Call it from the thread that shall serve, with no other threads if functions are forked; @function runs in
- * the forked process then, which ends by _exit: what it prints it must flush.
+ * the forked process then, which ends by _exit: what it prints it must flush. SIGINT and SIGHUP, which a terminal sends to all of
+ * a group, are blocked in there, unless KEEP_SIGNALS: the service tells its processes when to end.
  */
 CONFAB_API int confab_serve(confab_endpoint *const *listeners, unsigned n_listeners,
                             const struct confab_service_options *options, confab_client_function function,

@@ -467,6 +467,11 @@ static int serve(struct cfb_service *service) {
         service->model = models[model - 1];
         service->pid = getpid();
         pthread_sigmask(SIG_SETMASK, NULL, &service->signals);
+        if (!(service->options.flags & CONFAB_SERVE_KEEP_SIGNALS)) {
+                /* A terminal sends these to its whole group: the clients of a function are to finish all the same. */
+                sigaddset(&service->signals, SIGINT);
+                sigaddset(&service->signals, SIGHUP);
+        }
         set_defaults(&service->options);
         r = check_options(service);
         if (r >= 0 && service->options.command)

@@ -57,8 +57,9 @@ struct cfb_service {
         confab_loop *loop;
         struct cfb_service_listener listeners[CFB_SERVICE_LISTENERS];
         unsigned n_listeners;
-        pid_t pid;        /* of the process that supervises */
-        sigset_t signals; /* blocked when it began; restored in every child */
+        pid_t pid; /* of the process that supervises */
+        sigset_t
+                signals; /* of every child: blocked when it began, and what the supervisor alone shall answer */
         enum cfb_service_phase phase;
         unsigned n_clients; /* or workers: what has to end before the service has ended */
         unsigned n_ended;   /* clients that had to be ended */
@@ -95,7 +96,7 @@ bool cfb_service_connects(const confab_endpoint *listener);
 /* A random part of the second half of @ns shorter than it. */
 int64_t cfb_service_jitter(int64_t ns);
 
-/* In a child, first: dies with the supervisor unless told otherwise, and has the signals of the program. */
+/* In a child, first: dies with the supervisor unless told otherwise, and has the signals a child shall have. */
 void cfb_service_in_child(const struct cfb_service *service);
 /* Serves @client in a process that has nothing else to do, and closes it: 0 or what went wrong. */
 int cfb_service_converse(const struct cfb_service *service, confab_endpoint *client);

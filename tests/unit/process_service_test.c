@@ -510,6 +510,33 @@ TEST_TIMEOUT(a_second_signal_ends_at_once, 60) {
         }
 }
 
+/* Ctrl-C reaches every process of the group: clients of a function finish with theirs all the same. */
+TEST_TIMEOUT(a_signal_to_the_whole_group_lets_clients_finish, 60) {
+        static const int numbers[] = {SIGINT, SIGHUP};
+
+        for (unsigned i = 0; i < 6; i++) {
+                struct confab_service_options options = with(models[i % 3]);
+                int number = numbers[i / 3];
+                confab_endpoint *client;
+                sigset_t one, before;
+
+                options.grace_ns = 60000 * MS;
+                start("unix://@", &options, echo);
+                client = connected();
+                check(ask_pid(client) > 0);
+                sigemptyset(&one);
+                sigaddset(&one, number);
+                sigprocmask(SIG_BLOCK, &one, &before);
+                check_eq(kill(0, number), 0);
+                check_eq(restarted(sigwaitinfo(&one, NULL)), number); /* ours */
+                sigprocmask(SIG_SETMASK, &before, NULL);
+                send_text(client, "finish");
+                receive_text(client, "finish");
+                confab_close(client);
+                check_eq(result(), 0);
+        }
+}
+
 /* Under nohup a hang-up is none, and in the background of a plain shell's script Ctrl-C is none. */
 TEST_TIMEOUT(what_is_ignored_ends_nothing, 60) {
         for (unsigned m = 0; m < 3; m++) {
