@@ -261,8 +261,9 @@ static int stopped_by_signal(confab_source *source, uint32_t events, void *data)
 
 static int idle(confab_source *timer, uint32_t events, void *data) {
         struct cfb_service *service = data;
-        /* who is in the queue is a client that nobody had the time for yet */
-        bool busy = (service->model->came && service->n_clients) || cfb_service_queued(service);
+        /* who is in the queue, or came and could not be served yet, is a client */
+        bool busy = (service->model->came && service->n_clients) || service->pending ||
+                    cfb_service_queued(service);
         int64_t since_ns = busy ? confab_now() : service->last_busy_ns;
 
         (void)events;
@@ -441,10 +442,11 @@ static int check_options(const struct cfb_service *service) {
 }
 
 static void set_defaults(struct confab_service_options *options) {
-        int64_t *durations[] = {&options->idle_ns, &options->client_ns, &options->idle_stop_ns};
+        int64_t *durations[] = {&options->idle_ns, &options->client_ns, &options->idle_stop_ns,
+                                &options->restart_ns, &options->restart_max_ns};
 
         for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++)
-                if (*durations[i] > INT64_MAX / 4) /* can be added to any time there is */
+                if (*durations[i] > INT64_MAX / 4) /* can be doubled, and added to any time there is */
                         *durations[i] = INT64_MAX / 4;
         if (!options->grace_ns)
                 options->grace_ns = GRACE_NS;

@@ -36,9 +36,12 @@ static void share(void) {
         check(shared != MAP_FAILED);
 }
 
+static void (*when_told)(const struct confab_event *event, void *data);
+
 static void count_event(const struct confab_event *event, void *data) {
-        (void)data;
         atomic_fetch_add(&shared->n_events[event->kind], 1);
+        if (when_told)
+                when_told(event, data);
 }
 
 static struct confab_service_options with(uint32_t model) {
@@ -400,6 +403,56 @@ TEST_TIMEOUT(few_descriptors, 60) {
         }
 }
 
+static struct rlimit enough;
+
+/* In a service that lacks descriptors: after more pauses than an idle time lasts there are enough again. */
+static void descriptors_come_back(const struct confab_event *event, void *data) {
+        static int n_pauses, n_accept_pauses;
+
+        (void)data;
+        n_pauses += event->kind == CONFAB_EVENT_SERVICE_PAUSED;
+        n_accept_pauses += event->kind == CONFAB_EVENT_ACCEPT_PAUSED;
+        if (n_pauses >= 6 || n_accept_pauses >= 25)
+                setrlimit(RLIMIT_NOFILE, &enough);
+}
+
+/* A client that has come and cannot be served yet: the service is not idle. Where it lacks the descriptor is found by trying. */
+TEST_TIMEOUT(who_could_not_be_served_yet_is_a_client, 120) {
+        int first = dup(0);
+
+        check(first >= 0);
+        close(first);
+        check_eq(getrlimit(RLIMIT_NOFILE, &enough), 0);
+        when_told = descriptors_come_back;
+        share();
+        for (int more = 4; more < 16; more++) {
+                struct confab_service_options options = with(CONFAB_SERVE_FORK);
+                struct rlimit few = enough;
+                confab_endpoint *client;
+                char text[16];
+                int r;
+
+                options.command = (char *const *)(uintptr_t)cat;
+                options.idle_stop_ns = 100 * MS;
+                few.rlim_cur = (rlim_t)(first + more);
+                check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+                start("unix://@", &options, NULL);
+                check_eq(setrlimit(RLIMIT_NOFILE, &enough), 0);
+                r = confab_open(&client, service.address, NULL, soon());
+                if (r >= 0) {
+                        r = try_send(client, "hello", soon()) < 0
+                                    ? 0
+                                    : try_receive(client, text, sizeof(text), soon());
+                        confab_close(client);
+                }
+                /* Else there were too few to begin, or the idle time was over before anybody came. */
+                if (atomic_exchange(&shared->n_events[CONFAB_EVENT_SERVICE_PAUSED], 0))
+                        check_eq(r, 1);
+                r = r == 1 ? stop() : result();
+                check(r == 0 || r == -EMFILE);
+        }
+}
+
 static void gone(struct confab_client *client, void *data) {
         (void)client;
         (void)data;
@@ -719,6 +772,12 @@ TEST_TIMEOUT(workers_that_die_are_started_after_pauses, 60) {
         options.restart_ns = MS;
         options.restart_max_ns =
                 100000 * MS; /* half of what a worker has to live for its deaths to be forgotten */
+        start("unix://@", &options, die);
+        for (int i = 0; i < 4; i++)
+                check_end(connected());
+        check_eq(result(), -ECHILD);
+
+        options.restart_max_ns = CONFAB_FOREVER; /* no longest pause, so no death is ever forgotten */
         start("unix://@", &options, die);
         for (int i = 0; i < 4; i++)
                 check_end(connected());
