@@ -89,7 +89,7 @@ struct confab_service_options {
  *
  * Out of descriptors, processes or memory, or at @max_clients: accepting pauses, clients that are there go on (confab_on_event tells).
  * -EOPNOTSUPP: FORK without connections, PREFORK of a byte stream without connections, @idle_ns for a program (nobody sees what
- * it does), LOOP for a program. -EINVAL; -ENOENT, -EACCES: no such program; -ECHILD: @max_restarts deaths.
+ * it does), @max_clients and @client_ns for one that accepts by itself (PREFORK), LOOP for a program. -EINVAL; -ENOENT, -EACCES: no such program; -ECHILD: @max_restarts deaths.
  * Call it from the thread that shall serve, with no other threads if functions are forked; @function runs in
  * the forked process then, which ends by _exit: what it prints it must flush. SIGINT and SIGHUP, which a terminal sends to all of
  * a group, are blocked in there, unless KEEP_SIGNALS: the service tells its processes when to end.

@@ -50,6 +50,7 @@ struct worker {
         confab_source *timer; /* starts it again */
         int64_t started_ns;
         unsigned n_deaths; /* in a row */
+        unsigned n_pauses; /* in a row: deaths, and starts for which something was short */
         int pid;
         bool running;
 };
@@ -205,8 +206,13 @@ static _Noreturn void be_a_worker(struct cfb_service *service) {
 static void rest(struct cfb_service *service);
 
 static int fork_worker(int *pidfdp, struct cfb_service *service) {
-        int pid = fork();
+        /* Keeps a number for its pidfd: a worker that cannot be watched, and so is killed again, might have a client by then. */
+        int kept = fcntl(service->workers->lifeline[0], F_DUPFD_CLOEXEC, 0), pid;
 
+        if (kept < 0)
+                return cfb_failed(-errno, "fcntl", "worker");
+        pid = fork();
+        close(kept);
         if (pid == 0)
                 be_a_worker(service);
         if (pid < 0)
@@ -216,7 +222,8 @@ static int fork_worker(int *pidfdp, struct cfb_service *service) {
                 int r = cfb_failed(-errno, "pidfd_open", "worker");
 
                 kill(pid, SIGKILL);
-                waitpid(pid, NULL, 0);
+                while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                        ;
                 return r;
         }
         return pid;
@@ -227,14 +234,21 @@ static int64_t pause_ns(const struct worker *worker) {
         const struct confab_service_options *options = &worker->service->options;
         int64_t ns = options->restart_ns;
 
-        if (worker->n_deaths <= 1)
+        if (worker->n_pauses <= 1)
                 return 0;
-        for (unsigned i = 2; i < worker->n_deaths && ns < options->restart_max_ns; i++)
+        for (unsigned i = 2; i < worker->n_pauses && ns < options->restart_max_ns; i++)
                 ns *= 2;
         return cfb_service_jitter(ns < options->restart_max_ns ? ns : options->restart_max_ns);
 }
 
 static void start_later(struct worker *worker) {
+        if (worker->service->phase != CFB_SERVING)
+                return;
+        worker->n_pauses++;
+        confab_loop_set_timer(worker->timer, confab_after(pause_ns(worker)), 0);
+}
+
+static void died(struct worker *worker) {
         struct cfb_service *service = worker->service;
         uint32_t most = service->options.max_restarts;
 
@@ -248,7 +262,7 @@ static void start_later(struct worker *worker) {
                                                  "its workers die as soon as they are started", 0, 0));
                 return;
         }
-        confab_loop_set_timer(worker->timer, confab_after(pause_ns(worker)), 0);
+        start_later(worker);
 }
 
 static int ended(struct cfb_watch *watch, uint32_t events) {
@@ -264,7 +278,7 @@ static int ended(struct cfb_watch *watch, uint32_t events) {
         cfb_closep(&watch->fd);
         worker->running = false;
         if (confab_now() - worker->started_ns > 2 * service->options.restart_max_ns)
-                worker->n_deaths = 0;
+                worker->n_deaths = worker->n_pauses = 0;
         if (service->phase == CFB_SERVING && !service->workers->emptying && (status || !on_demand(service)))
                 cfb_tell(CONFAB_EVENT_WORKER_ENDED, confab_address(service->listeners[0].endpoint), status);
         cfb_service_gone(service);
@@ -272,7 +286,7 @@ static int ended(struct cfb_watch *watch, uint32_t events) {
                 if (!service->n_clients)
                         rest(service);
         } else if (status || !on_demand(service) || !service->n_clients) {
-                start_later(worker); /* on demand one may end by itself: the others suffice */
+                died(worker); /* on demand one may end by itself: the others suffice */
         }
         return 0;
 }
@@ -301,7 +315,7 @@ static void start(struct worker *worker) {
         if (!cfb_service_short_of(r))
                 cfb_service_fail(service, r);
         else
-                start_later(worker);
+                start_later(worker); /* that is nobody's death */
 }
 
 /* Time to start again; on demand, where it was the last one, only when there is somebody to serve. */
@@ -462,6 +476,8 @@ static int begin(struct cfb_service *service) {
 
         if (n < 1)
                 n = 1;
+        if (service->options.max_clients && n > (long)service->options.max_clients)
+                n = service->options.max_clients; /* each has one at least */
         workers = cfb_allocate(sizeof(*workers) + (size_t)n * sizeof(workers->all[0]));
         if (!workers)
                 return cfb_failed(-ENOMEM, "serve", NULL);
@@ -511,6 +527,10 @@ static int check(const struct cfb_service *service) {
                 const confab_endpoint *listener = service->listeners[i].endpoint;
                 struct stat status;
 
+                if (!service->function && (service->options.max_clients || service->options.client_ns))
+                        return cfb_unsupported_of(listener, "serve",
+                                                  "a limit for the clients of a program that accepts by "
+                                                  "itself: nobody sees them come and go");
                 if (listener->properties.after_fork != CONFAB_FORK_SHARED)
                         return cfb_unsupported_of(listener, "serve",
                                                   "workers: it does not live through fork; take loop");

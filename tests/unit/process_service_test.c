@@ -325,6 +325,15 @@ TEST(what_a_model_cannot_do_is_said) {
         whole.idle_ns = MS;
         check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EOPNOTSUPP);
         whole.idle_ns = 0;
+        whole.model = CONFAB_SERVE_PREFORK;
+        whole.max_clients = 1;
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EOPNOTSUPP);
+        check_says("by itself");
+        whole.max_clients = 0;
+        whole.client_ns = MS;
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EOPNOTSUPP);
+        whole.client_ns = 0;
+        whole.model = CONFAB_SERVE_FORK;
         whole.command = (char *const *)(uintptr_t)nothing;
         check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -ENOENT);
         confab_close(other);
@@ -349,14 +358,15 @@ TEST(what_a_model_cannot_do_is_said) {
 /* --- limits --- */
 
 TEST_TIMEOUT(more_clients_than_may_be_wait, 60) {
-        static const uint32_t limited[] = {CONFAB_SERVE_FORK, CONFAB_SERVE_LOOP};
+        static const uint32_t limited[] = {CONFAB_SERVE_PREFORK, CONFAB_SERVE_FORK, CONFAB_SERVE_LOOP};
 
-        for (unsigned m = 0; m < 2; m++) {
+        for (unsigned m = 0; m < 3; m++) {
                 struct confab_service_options options = with(limited[m]);
                 struct confab_message message = confab_message_of(NULL, 0);
                 confab_endpoint *a, *b, *late;
 
                 options.max_clients = 2;
+                options.n_workers = 4;
                 start("tcp://127.0.0.1:0", &options, echo);
                 a = connected();
                 b = connected();
@@ -366,7 +376,7 @@ TEST_TIMEOUT(more_clients_than_may_be_wait, 60) {
                 check_eq(confab_receive(late, &message, NULL, after_ms(50)), -ETIMEDOUT);
                 send_text(a, "still here");
                 receive_text(a, "still here");
-                check(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_FULL]) > 0);
+                check_eq(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_FULL]) > 0, m > 0);
                 confab_close(a);
                 receive_text(late, "late");
                 confab_close(b);
@@ -416,8 +426,11 @@ static void descriptors_come_back(const struct confab_event *event, void *data) 
                 setrlimit(RLIMIT_NOFILE, &enough);
 }
 
-/* A client that has come and cannot be served yet: the service is not idle. Where it lacks the descriptor is found by trying. */
-TEST_TIMEOUT(who_could_not_be_served_yet_is_a_client, 120) {
+/*
+ * A service that lacks a descriptor, where is found by trying: neither does it take a client that it cannot serve yet for nobody, nor a worker
+ * that it cannot start yet for one that died.
+ */
+static void serve_with_few(struct confab_service_options options, confab_client_function function) {
         int first = dup(0);
 
         check(first >= 0);
@@ -426,17 +439,14 @@ TEST_TIMEOUT(who_could_not_be_served_yet_is_a_client, 120) {
         when_told = descriptors_come_back;
         share();
         for (int more = 4; more < 16; more++) {
-                struct confab_service_options options = with(CONFAB_SERVE_FORK);
                 struct rlimit few = enough;
                 confab_endpoint *client;
                 char text[16];
                 int r;
 
-                options.command = (char *const *)(uintptr_t)cat;
-                options.idle_stop_ns = 100 * MS;
                 few.rlim_cur = (rlim_t)(first + more);
                 check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-                start("unix://@", &options, NULL);
+                start("unix://@", &options, function);
                 check_eq(setrlimit(RLIMIT_NOFILE, &enough), 0);
                 r = confab_open(&client, service.address, NULL, soon());
                 if (r >= 0) {
@@ -451,6 +461,22 @@ TEST_TIMEOUT(who_could_not_be_served_yet_is_a_client, 120) {
                 r = r == 1 ? stop() : result();
                 check(r == 0 || r == -EMFILE);
         }
+}
+
+TEST_TIMEOUT(who_could_not_be_served_yet_is_a_client, 120) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+
+        options.command = (char *const *)(uintptr_t)cat;
+        options.idle_stop_ns = 100 * MS;
+        serve_with_few(options, NULL);
+}
+
+TEST_TIMEOUT(a_worker_that_cannot_be_started_has_not_died, 120) {
+        struct confab_service_options options = with(CONFAB_SERVE_PREFORK);
+
+        options.n_workers = 1;
+        options.max_restarts = 3;
+        serve_with_few(options, echo);
 }
 
 static void gone(struct confab_client *client, void *data) {
