@@ -4,29 +4,28 @@
  * Pools of receive buffers.
  *
  * The usual case is one receiver that releases a message before it takes the next: then the same buffer goes through the
- * pool's slot, one atomic exchange to take it and one compare-and-swap to give it back. Only when several are lent at
- * once does the list behind the lock see them. At most N_KEPT idle buffers are kept; a burst's surplus is freed.
+ * pool's first place, one atomic exchange to take it and one compare-and-swap to give it back. Only when several are lent at
+ * once are the other places looked at. At most N_PLACES idle buffers are kept; a burst's surplus is freed.
  *
- *   [P1] slot: give stores with release, take exchanges with acquire: the buffer's contents and header.
+ * No lock: a fork while another thread held it would leave it held in the child for ever, where endpoints go on. Places that are each one word
+ * are whole at every instruction; a buffer that such a thread had in its hands is lost to the child, no more.
+ *
+ *   [P1] place: give stores with release, take exchanges with acquire: the buffer's contents and header.
  *   [P2] refs: the last unref (acquire-release) sees everything done to the buffer by those who dropped theirs.
  */
 #include "core/buffer.h"
 #include "base/cancel.h"
 #include "base/memory.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { N_KEPT = 16 };
+enum { N_PLACES = 16 };
 
 struct cfb_pool {
         _Atomic uint32_t refs;
         size_t buffer_cap;
-        _Atomic(struct cfb_buffer *) slot;
-        pthread_mutex_t lock;
-        struct cfb_buffer *kept;
-        unsigned n_kept;
+        _Atomic(struct cfb_buffer *) places[N_PLACES]; /* NULL: nothing is kept there */
 };
 
 static struct cfb_buffer *buffer_new(struct cfb_pool *pool, size_t cap) {
@@ -38,7 +37,6 @@ static struct cfb_buffer *buffer_new(struct cfb_pool *pool, size_t cap) {
         if (!buffer)
                 return NULL;
         buffer->pool = pool;
-        buffer->next = NULL;
         atomic_init(&buffer->refs, 0);
         buffer->n_descriptors = 0;
         buffer->cap = cap;
@@ -55,13 +53,12 @@ int cfb_pool_new(struct cfb_pool **poolp, size_t buffer_cap) {
                 return -ENOMEM;
         atomic_init(&pool->refs, 1);
         pool->buffer_cap = buffer_cap;
-        pthread_mutex_init(&pool->lock, NULL);
         first = buffer_new(pool, buffer_cap);
         if (!first) {
                 cfb_release(pool);
                 return -ENOMEM;
         }
-        atomic_init(&pool->slot, first);
+        atomic_init(&pool->places[0], first);
         *poolp = pool;
         return 0;
 }
@@ -73,18 +70,12 @@ struct cfb_pool *cfb_pool_ref(struct cfb_pool *pool) {
 }
 
 struct cfb_pool *cfb_pool_unref(struct cfb_pool *pool) {
-        struct cfb_buffer *buffer;
-
         /* acquire-release, as [P2] */
         if (!pool || atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
                 return NULL;
-        cfb_release(
-                atomic_load_explicit(&pool->slot, memory_order_relaxed)); /* relaxed: nobody else is left */
-        while ((buffer = pool->kept)) {
-                pool->kept = buffer->next;
-                cfb_release(buffer);
-        }
-        pthread_mutex_destroy(&pool->lock);
+        for (unsigned i = 0; i < N_PLACES; i++)
+                cfb_release(atomic_load_explicit(&pool->places[i],
+                                                 memory_order_relaxed)); /* relaxed: nobody else is left */
         cfb_release(pool);
         return NULL;
 }
@@ -93,61 +84,55 @@ size_t cfb_pool_buffer_cap(const struct cfb_pool *pool) {
         return pool->buffer_cap;
 }
 
-static struct cfb_buffer *take_kept(struct cfb_pool *pool) {
+static struct cfb_buffer *take_from(_Atomic(struct cfb_buffer *) *place) {
+        struct cfb_buffer *buffer =
+                atomic_load_explicit(place, memory_order_relaxed); /* most are empty: look first */
+
+        return buffer ? atomic_exchange_explicit(place, NULL, memory_order_acquire) : NULL; /* [P1] acquire */
+}
+
+static bool give_to(_Atomic(struct cfb_buffer *) *place, struct cfb_buffer *buffer) {
+        struct cfb_buffer *none = NULL;
+
+        return !atomic_load_explicit(place,
+                                     memory_order_relaxed) && /* only to spare the swap that would fail */
+               atomic_compare_exchange_strong_explicit(place, &none, buffer, memory_order_release,
+                                                       memory_order_relaxed); /* [P1] release */
+}
+
+/* Out of the first place. A process of one thread has nobody to exclude: two plain accesses, not two locked ones of 8 ns each. */
+static inline struct cfb_buffer *take_first(struct cfb_pool *pool) {
         struct cfb_buffer *buffer;
 
-        pthread_mutex_lock(&pool->lock);
-        buffer = pool->kept;
-        if (buffer) {
-                pool->kept = buffer->next;
-                pool->n_kept--;
-        }
-        pthread_mutex_unlock(&pool->lock);
+        if (!CFB_SINGLE_THREADED)
+                return atomic_exchange_explicit(&pool->places[0], NULL,
+                                                memory_order_acquire);         /* [P1] acquire */
+        buffer = atomic_load_explicit(&pool->places[0], memory_order_relaxed); /* no partner: one thread */
+        atomic_store_explicit(&pool->places[0], NULL, memory_order_relaxed);
         return buffer;
 }
 
 static void give_back(struct cfb_pool *pool, struct cfb_buffer *buffer) {
-        struct cfb_buffer *none = NULL;
-
         if (buffer->cap != pool->buffer_cap) {
                 cfb_release(buffer);
                 return;
         }
-        if (CFB_SINGLE_THREADED && !atomic_load_explicit(&pool->slot, memory_order_relaxed)) {
-                atomic_store_explicit(&pool->slot, buffer, memory_order_relaxed); /* no partner: one thread */
+        if (CFB_SINGLE_THREADED && !atomic_load_explicit(&pool->places[0], memory_order_relaxed)) {
+                atomic_store_explicit(&pool->places[0], buffer,
+                                      memory_order_relaxed); /* no partner: one thread */
                 return;
         }
-        /* [P1] release */
-        if (atomic_compare_exchange_strong_explicit(&pool->slot, &none, buffer, memory_order_release,
-                                                    memory_order_relaxed))
-                return;
-        pthread_mutex_lock(&pool->lock);
-        if (pool->n_kept < N_KEPT) {
-                buffer->next = pool->kept;
-                pool->kept = buffer;
-                pool->n_kept++;
-                buffer = NULL;
-        }
-        pthread_mutex_unlock(&pool->lock);
+        for (unsigned i = 0; i < N_PLACES; i++)
+                if (give_to(&pool->places[i], buffer))
+                        return;
         cfb_release(buffer);
 }
 
-/* Out of the slot. A process of one thread has nobody to exclude: two plain accesses, not two locked ones of 8 ns each. */
-static inline struct cfb_buffer *take_slot(struct cfb_pool *pool) {
-        struct cfb_buffer *buffer;
-
-        if (!CFB_SINGLE_THREADED)
-                return atomic_exchange_explicit(&pool->slot, NULL, memory_order_acquire); /* [P1] acquire */
-        buffer = atomic_load_explicit(&pool->slot, memory_order_relaxed); /* no partner: one thread */
-        atomic_store_explicit(&pool->slot, NULL, memory_order_relaxed);
-        return buffer;
-}
-
 struct cfb_buffer *cfb_buffer_take(struct cfb_pool *pool) {
-        struct cfb_buffer *buffer = take_slot(pool);
+        struct cfb_buffer *buffer = take_first(pool);
 
-        if (!buffer)
-                buffer = take_kept(pool);
+        for (unsigned i = 1; !buffer && i < N_PLACES; i++)
+                buffer = take_from(&pool->places[i]);
         if (!buffer)
                 buffer = buffer_new(pool, pool->buffer_cap);
         if (buffer)

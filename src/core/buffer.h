@@ -17,8 +17,7 @@ struct cfb_pool;
 
 struct cfb_buffer {
         struct cfb_pool *pool;
-        struct cfb_buffer *next; /* in the pool's list */
-        _Atomic uint32_t refs;   /* messages lent out of it, and the endpoint that still fills it */
+        _Atomic uint32_t refs; /* messages lent out of it, and the endpoint that still fills it */
         uint32_t n_descriptors;
         size_t cap;
         unsigned char *bytes; /* cap of them, behind this struct */

@@ -5,7 +5,9 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TEST(one_buffer_goes_round) {
@@ -107,6 +109,57 @@ TEST_TIMEOUT(endpoints_of_a_listener_share_a_pool, 30) {
         for (int i = 0; i < 4; i++)
                 check(pthread_create(&threads[i], NULL, take_and_give, pool) == 0);
         for (int i = 0; i < 4; i++)
+                pthread_join(threads[i], NULL);
+        cfb_pool_unref(pool);
+}
+
+static _Atomic bool forked_enough;
+enum { IN_HAND = 4 };
+
+/* Takes and gives back more than one, so that more than the first place is used. */
+static void *use_buffers(void *poolp) {
+        struct cfb_buffer *buffers[IN_HAND];
+
+        do {
+                for (int i = 0; i < IN_HAND; i++)
+                        buffers[i] = cfb_buffer_take(poolp);
+                for (int i = 0; i < IN_HAND; i++) {
+                        check(buffers[i]);
+                        buffers[i]->bytes[0] = (unsigned char)i;
+                        cfb_buffer_unref(buffers[i]);
+                }
+        } while (!forked_enough);
+        return NULL;
+}
+
+/* A fork at any instruction of another thread leaves the child a pool that works; a lock would be held there by nobody. */
+TEST_TIMEOUT(a_child_can_use_its_parents_pool, 60) {
+        struct cfb_buffer
+                *enough[3 * IN_HAND]; /* for both threads and the child: nothing is allocated afterwards */
+        struct cfb_pool *pool;
+        pthread_t threads[2];
+        int status;
+
+        check_eq(cfb_pool_new(&pool, 64), 0);
+        for (int i = 0; i < 3 * IN_HAND; i++)
+                check(enough[i] = cfb_buffer_take(pool));
+        for (int i = 0; i < 3 * IN_HAND; i++)
+                cfb_buffer_unref(enough[i]);
+        for (int i = 0; i < 2; i++)
+                check_eq(pthread_create(&threads[i], NULL, use_buffers, pool), 0);
+        for (int i = 0; i < 200; i++) {
+                pid_t pid = fork();
+
+                if (pid == 0) {
+                        forked_enough = true;
+                        use_buffers(pool);
+                        _exit(0);
+                }
+                check_eq(restarted(waitpid(pid, &status, 0)), pid);
+                check_eq(status, 0);
+        }
+        forked_enough = true;
+        for (int i = 0; i < 2; i++)
                 pthread_join(threads[i], NULL);
         cfb_pool_unref(pool);
 }
