@@ -232,6 +232,8 @@ int writeSocket(int number, const void *bytes, int length) {
                 return -1;
         message = confab_message_of(bytes, (size_t)length);
         n = confab_send(channel->endpoint, &message, CONFAB_FOREVER);
+        if (n >= 0 && n < length) /* closeSocket alone cuts it; what went out is nobody's to go on from */
+                n = -EINTR;
         if (n < 0)
                 failed(n);
         leave(channel);

@@ -398,6 +398,32 @@ TEST_TIMEOUT(closing_ends_the_calls_of_other_threads, 60) {
         }
 }
 
+enum { MORE_THAN_FITS = 64 << 20 };
+
+static void *write_much(void *channelp) {
+        char *much = calloc(1, MORE_THAN_FITS);
+        int n = writeSocket(*(int *)channelp, much, MORE_THAN_FITS), error = errno;
+
+        free(much);
+        return (void *)(intptr_t)(n == -1 && error == ECANCELED);
+}
+
+/* All of it was sent, or it is an error: also where closing finds a part of it sent. */
+TEST_TIMEOUT(closing_ends_a_write_under_way, 60) {
+        struct talk talk = connected();
+        pthread_t writer;
+        void *ended;
+        char byte;
+
+        check_eq(pthread_create(&writer, NULL, write_much, &talk.client), 0);
+        read_all(talk.peer, &byte, 1);
+        check_eq(closeSocket(talk.client), 0);
+        check_eq(pthread_join(writer, &ended), 0);
+        check(ended);
+        check_eq(closeSocket(talk.peer), 0);
+        check_eq(closeSocket(talk.server), 0);
+}
+
 static int enough[2];
 
 /* At the tenth it tells the peer to write. */
