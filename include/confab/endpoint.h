@@ -79,8 +79,10 @@ CONFAB_API int confab_adopt(confab_endpoint *endpoint);
 CONFAB_API int confab_inherit(confab_endpoint *endpoint, char *address, size_t address_cap);
 
 /*
- * Sends one message. On a byte stream: some bytes, all of them unless the deadline passes first.
- * Returns the count of bytes sent: @message's whole length, or less (but not 0) on an unframed stream at the deadline.
+ * Sends one message. On a byte stream: some bytes, all of them unless the deadline or confab_interrupt comes first.
+ * Returns the count of bytes sent: @message's whole length, or less (but not 0) on an unframed stream that was cut so; the next wait
+ * answers -EINTR then. What fails within a stream's message fails for good: every further send answers the same, since nobody
+ * would know how much of it went out.
  * -EMSGSIZE: larger than max= or than the kernel carries, nothing sent. -EPIPE, -ECONNRESET: the peer has gone.
  * Framed streams: a message the deadline cuts short counts as sent; its rest stays queued and goes out first in the
  * next confab_send, confab_send_many or confab_shutdown. With @message NULL only that is done: 0, nothing is queued any more; -EAGAIN or

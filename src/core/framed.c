@@ -139,7 +139,7 @@ int64_t cfb_framed_send(confab_endpoint *endpoint, const struct confab_message *
                         n = cfb_wait_direction(endpoint, CONFAB_SEND, deadline_ns);
                         if (n >= 0)
                                 continue;
-                        if (left == whole)
+                        if (left == whole || n == -ECANCELED)
                                 return n;
                         if (n == -EINTR)
                                 endpoint->interrupts_seen
@@ -147,12 +147,8 @@ int64_t cfb_framed_send(confab_endpoint *endpoint, const struct confab_message *
                         r = cfb_rest_keep(endpoint, parts, n_parts);
                         return r < 0 ? r : (int64_t)len;
                 }
-                if (n < 0) {
-                        if (left <
-                            whole) /* what went out stays: a next message would be read as the rest of this one */
-                                endpoint->rest.broken = (int)n;
-                        return n;
-                }
+                if (n < 0) /* what went out stays: a next message would be read as the rest of this one */
+                        return left < whole ? cfb_rest_break(endpoint, (int)n) : n;
                 left = cfb_skip_parts(&parts, &n_parts, (size_t)n);
                 if (!left)
                         return (int64_t)len;

@@ -145,14 +145,14 @@ static int64_t send_rest(confab_endpoint *endpoint, const struct confab_message 
                         n = cfb_wait_direction(endpoint, CONFAB_SEND, deadline_ns);
                         if (n >= 0)
                                 continue;
-                        if (!sent)
+                        if (!sent || n == -ECANCELED) /* closed: there is no next call to tell it to */
                                 return n;
                         if (n == -EINTR)
                                 endpoint->interrupts_seen[CFB_SENDING]--; /* told to the next wait */
                         return (int64_t)sent;
                 }
                 if (n < 0)
-                        return n;
+                        return sent ? cfb_rest_break(endpoint, (int)n) : n;
                 sent += (uint64_t)n;
                 if (sent >= len)
                         return (int64_t)sent;
@@ -283,6 +283,11 @@ static unsigned gather(struct iovec *parts, const confab_endpoint *endpoint,
         return n;
 }
 
+/* What send_many answers when @n_sent went out before @error; whose endpoint has been closed has no next call to be told in. */
+static int sent_before(unsigned n_sent, int64_t error) {
+        return n_sent && error != -ECANCELED ? (int)n_sent : (int)error;
+}
+
 static int send_gathered(confab_endpoint *endpoint, const struct confab_message *messages,
                          struct iovec *parts, unsigned n_parts, int64_t deadline_ns) {
         struct confab_message all = confab_message_of(NULL, 0);
@@ -303,7 +308,7 @@ static int send_gathered(confab_endpoint *endpoint, const struct confab_message 
         if (n > 0) {
                 n = send_whole(endpoint, &messages[n_sent], (uint64_t)n, deadline_ns);
                 if (n < 0)
-                        return n_sent ? (int)n_sent : (int)n;
+                        return sent_before(n_sent, n);
                 n_sent++;
         }
         return (int)n_sent;
@@ -339,7 +344,7 @@ static int send_many_entered(confab_endpoint *endpoint, const struct confab_mess
                 if (n >= 0 && (uint64_t)n < len)
                         n = send_whole(endpoint, message, (uint64_t)n, deadline_ns);
                 if (n < 0)
-                        return n_sent ? (int)n_sent : (int)n;
+                        return sent_before(n_sent, n);
                 n_sent++;
         }
         return (int)n_sent;

@@ -33,6 +33,12 @@ void cfb_rest_drop(struct cfb_rest *rest) {
         rest->bytes = NULL;
 }
 
+int cfb_rest_break(confab_endpoint *endpoint, int error) {
+        endpoint->rest.broken = error;
+        endpoint->plain_send = false;
+        return error;
+}
+
 int cfb_rest_keep(confab_endpoint *endpoint, const struct iovec *parts, unsigned n_parts) {
         struct cfb_rest *rest = &endpoint->rest;
 
@@ -43,7 +49,7 @@ int cfb_rest_keep(confab_endpoint *endpoint, const struct iovec *parts, unsigned
         endpoint->plain_send = false;
         rest->bytes = cfb_allocate_untouched(rest->len);
         if (!rest->bytes) {
-                rest->broken = cfb_failed(-ENOMEM, "send", confab_address(endpoint));
+                cfb_rest_break(endpoint, -ENOMEM);
                 if (endpoint->transport->shutdown)
                         endpoint->transport->shutdown(endpoint, CONFAB_SEND);
                 return cfb_failed(-ENOMEM, "send", confab_address(endpoint));

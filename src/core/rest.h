@@ -24,6 +24,8 @@ struct cfb_rest {
  * there where it can be. 0 or -ENOMEM.
  */
 int cfb_rest_keep(struct confab_endpoint *endpoint, const struct iovec *parts, unsigned n_parts);
+/* Nothing can be sent behind what went out of a message before @error: every further send answers it. Returns @error. */
+int cfb_rest_break(struct confab_endpoint *endpoint, int error);
 /* Sends what is kept: 0 when nothing is any more. */
 int cfb_rest_flush(struct confab_endpoint *endpoint, int64_t deadline_ns);
 void cfb_rest_drop(struct cfb_rest *rest);

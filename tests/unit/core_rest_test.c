@@ -5,9 +5,16 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 static const char *const streams[] = {"unix://", "pipe://?duplex", "unix://?frame=record",
                                       "pipe://?duplex&frame=record"};
@@ -245,4 +252,103 @@ TEST(a_loop_tells_that_the_peer_has_gone) {
         confab_loop_free(loop);
         confab_close(ends[1]);
         free(bytes);
+}
+
+/* --- what a message that is under way is told --- */
+
+struct sending {
+        confab_endpoint *endpoint;
+        struct confab_message message;
+        int64_t result;
+};
+
+static void *send_it(void *data) {
+        struct sending *sending = data;
+
+        sending->result = confab_send(sending->endpoint, &sending->message, CONFAB_FOREVER);
+        return NULL;
+}
+
+/* Sends from another thread; a part of it has come when this returns, and all of it cannot. */
+static pthread_t begin_to_send(struct sending *sending, confab_endpoint *ends[2], const void *bytes,
+                               size_t len) {
+        struct pollfd pollfd;
+        pthread_t thread;
+
+        *sending = (struct sending){.endpoint = ends[1], .message = confab_message_of(bytes, len)};
+        check_eq(pthread_create(&thread, NULL, send_it, sending), 0);
+        check_ok(confab_descriptor(ends[0], CONFAB_RECEIVE, &pollfd));
+        check_eq(restarted(poll(&pollfd, 1, -1)), 1);
+        return thread;
+}
+
+enum { MUCH = 8 << 20 };
+
+/* Not how much went out: there is no endpoint any more with which to go on. */
+TEST(closing_cancels_a_message_under_way) {
+        unsigned char *bytes = bytes_of(MUCH);
+
+        for (size_t s = 0; s < 4; s++) {
+                confab_endpoint *ends[2];
+                struct sending sending;
+                pthread_t thread;
+
+                check_ok(confab_pair(ends, streams[s], NULL));
+                thread = begin_to_send(&sending, ends, bytes, MUCH);
+                confab_close(ends[1]);
+                check_eq(pthread_join(thread, NULL), 0);
+                check_eq(sending.result, -ECANCELED);
+                confab_close(ends[0]);
+        }
+        free(bytes);
+}
+
+/* How much went out, or that the rest is kept; the interrupt is the next wait's. */
+TEST(an_interrupt_cuts_a_message_under_way) {
+        unsigned char *bytes = bytes_of(MUCH);
+
+        for (size_t s = 0; s < 4; s++) {
+                confab_endpoint *ends[2];
+                struct sending sending;
+                pthread_t thread;
+                int64_t n = 1;
+
+                check_ok(confab_pair(ends, streams[s], NULL));
+                thread = begin_to_send(&sending, ends, bytes, MUCH);
+                confab_interrupt(ends[1]);
+                check_eq(pthread_join(thread, NULL), 0);
+                check(sending.result > 0 && (sending.result < MUCH || s >= 2));
+                while (n > 0) /* what may still fit */
+                        n = confab_send(ends[1], &sending.message, soon());
+                check_eq(n, -EINTR);
+                close_pair(ends);
+        }
+        free(bytes);
+}
+
+/*
+ * A file that may not grow any more takes a part. Once it may, nothing is sent behind that part: whoever sent the message again would have it there
+ * one and a half times.
+ */
+TEST(what_fails_within_a_message_fails_for_good) {
+        struct rlimit limit, small;
+        confab_endpoint *file;
+        char address[32], text[300] = "";
+        int fd = open("file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+        check(fd >= 0);
+        signal(SIGXFSZ, SIG_IGN);
+        snprintf(address, sizeof(address), "fd://%d?direction=send", fd);
+        check_ok(confab_open(&file, address, NULL, CONFAB_NOW));
+        check_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+        small = limit;
+        small.rlim_cur = 100;
+        check_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+        memset(text, 'x', sizeof(text) - 1);
+        check_eq(try_send(file, text, soon()), -EFBIG);
+        check_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        check_eq(try_send(file, text, soon()), -EFBIG);
+        check_eq(lseek(fd, 0, SEEK_END), 100);
+        confab_close(file);
+        close(fd);
 }
