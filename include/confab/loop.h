@@ -43,7 +43,7 @@ CONFAB_API int confab_loop_add_descriptor(confab_source **sourcep, confab_loop *
 CONFAB_API int confab_loop_add_timer(confab_source **sourcep, confab_loop *loop, int64_t deadline_ns,
                                      int64_t interval_ns, confab_source_callback callback, void *data);
 /*
- * Takes @signal_number as an event (signalfd): it is blocked in the calling thread until the source is removed. Block it in
+ * Takes @signal_number as an event (signalfd): it is blocked in the calling thread until that thread removes the source. Block it in
  * the other threads too, best before they start. -EINVAL: SIGKILL, SIGSTOP and synchronous faults cannot be taken.
  * -EBUSY: another source of this loop has it, or the library (confab_signal_handle).
  */

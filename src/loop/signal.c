@@ -4,8 +4,8 @@
  * Signals as events: one signalfd for all signals of a loop.
  *
  * A signal taken is blocked in the thread that adds it, because a signalfd only gets what would otherwise stay pending; if it was not
- * blocked before, removing the source unblocks it again, and one still pending then takes its usual way. Threads that do
- * not block it would receive it in the old way: block it before they start.
+ * blocked before, removing the source in that thread unblocks it again, and one still pending then takes its usual way; any other thread's mask
+ * is that thread's own affair. Threads that do not block it would receive it in the old way: block it before they start.
  *
  * One siginfo is read at a time, so what a stop leaves unread stays pending in the kernel. The same signal sent twice before it
  * is read is one (real-time signals are queued): the kernel's rule, not ours.
@@ -25,7 +25,8 @@
 struct signal_source {
         struct confab_source source;
         int number;
-        bool unblock; /* at the end: we blocked it */
+        bool unblock;     /* at the end: we blocked it */
+        pthread_t thread; /* where */
 };
 
 struct cfb_signals {
@@ -94,7 +95,7 @@ static void signal_end(confab_source *source) {
         if (cfb_loop_check(source->loop, "remove") >=
             0) /* in a forked child the signalfd is still the parent's */
                 signalfd(signals->watch.fd, &signals->taken, 0);
-        if (own->unblock) {
+        if (own->unblock && pthread_equal(own->thread, pthread_self())) {
                 sigemptyset(&one);
                 sigaddset(&one, own->number);
                 pthread_sigmask(SIG_UNBLOCK, &one, NULL);
@@ -129,6 +130,7 @@ static int take(confab_loop *loop, confab_source *source, int number) {
         sigaddset(&one, number);
         pthread_sigmask(SIG_BLOCK, &one, &before);
         own->unblock = !sigismember(&before, number);
+        own->thread = pthread_self();
         signals->by_number[number] = source;
         return 0;
 }

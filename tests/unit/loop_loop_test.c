@@ -575,6 +575,29 @@ TEST(signal_blocked_before_stays_blocked) {
         check(sigismember(&blocked, SIGUSR2));
 }
 
+static void *free_with_a_mask_of_its_own(void *loop) {
+        sigset_t one, blocked;
+
+        sigemptyset(&one);
+        sigaddset(&one, SIGUSR2);
+        pthread_sigmask(SIG_BLOCK, &one, NULL);
+        confab_loop_free(loop);
+        pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+        return (void *)(intptr_t)sigismember(&blocked, SIGUSR2);
+}
+
+/* Made in one thread, run and freed in another that blocks the signal itself: there it stays blocked. */
+TEST(another_threads_mask_is_left_alone) {
+        confab_loop *loop = loop_of_test();
+        pthread_t thread;
+        void *is_blocked;
+
+        check_ok(confab_loop_add_signal(NULL, loop, SIGUSR2, not_expected, NULL));
+        check_eq(pthread_create(&thread, NULL, free_with_a_mask_of_its_own, loop), 0);
+        check_eq(pthread_join(thread, &is_blocked), 0);
+        check(is_blocked);
+}
+
 TEST(signals_that_cannot_be_taken) {
         static const int refused[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0, -1, 33, 1000};
         confab_loop *loop = loop_of_test();
