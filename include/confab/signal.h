@@ -57,7 +57,7 @@ CONFAB_API int confab_signal_number(const char *name);
  * @value: NULL, or the number that goes along (its siginfo says SI_QUEUE). Real-time signals always carry one, 0 unless given, since only
  * so the kernel says when there is no room. Standard signals merge with one that waits already, and its value stays.
  * Blocks until @deadline_ns only while as many signals wait as the receiver's RLIMIT_SIGPENDING allows, in naps of up to 5 ms.
- * Returns 0; -EINVAL (no such signal; pid <= 0; a thread's id), -ESRCH (no such process), -EPERM (not yours), -EAGAIN, -ETIMEDOUT (no room).
+ * Returns 0; -EINVAL (no such signal; pid <= 0; a thread's id; a pidfd of a process outside of this namespace), -ESRCH (no such process), -EPERM (not yours), -EAGAIN, -ETIMEDOUT (no room).
  */
 CONFAB_API int confab_signal_send(int32_t pid, int number, const int32_t *value, int64_t deadline_ns);
 

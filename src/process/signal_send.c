@@ -219,11 +219,14 @@ int confab_signal_send_pidfd(int pidfd, int number, const int32_t *value, int64_
         CFB_UNCANCELLED;
         int r = cfb_signal_check("signal_send_pidfd", number, 1);
 
-        if (r >= 0)
-                r = send_until(pidfd, number, value, deadline_ns);
-        if (r < 0 && r != -EINVAL)
-                return cfb_signal_failed(r, "signal_send_pidfd", NULL, cfb_signal_pid_of(pidfd));
-        return r;
+        if (r < 0)
+                return r;
+        r = send_until(pidfd, number, value, deadline_ns);
+        if (r == -EINVAL)
+                return cfb_signal_refuse(
+                        -EINVAL, "signal_send_pidfd", "the process behind the pidfd",
+                        "it is in a namespace of processes that cannot be signalled from this one");
+        return r < 0 ? cfb_signal_failed(r, "signal_send_pidfd", NULL, cfb_signal_pid_of(pidfd)) : 0;
 }
 
 static int refuse_target(const char *call, const char *what, int32_t target, const char *why) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -105,6 +106,35 @@ TEST(to_a_pidfd) {
         close(fd);
         check_eq(confab_signal_send_pidfd(fd, SIGKILL, NULL, CONFAB_NOW), -EBADF);
         explained("signal_send_pidfd");
+}
+
+/* Into a namespace of processes nobody from outside is signalled, whatever pidfd was handed in. */
+TEST(to_a_pidfd_from_another_namespace) {
+        pid_t outside = sleeper(), pid;
+        int fd = (int)syscall(434 /* pidfd_open */, outside, 0), status;
+
+        pid = fork();
+        if (pid == 0) {
+                pid_t inner;
+
+                if (unshare(CLONE_NEWPID) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
+                        _exit(77);
+                inner = fork();
+                if (inner == 0) {
+                        check_eq(confab_signal_send_pidfd(fd, SIGTERM, NULL, CONFAB_NOW), -EINVAL);
+                        explained("namespace of processes");
+                        _exit(0);
+                }
+                check_eq(waitpid(inner, &status, 0), inner);
+                _exit(status != 0);
+        }
+        check_eq(waitpid(pid, &status, 0), pid);
+        kill(outside, SIGKILL);
+        status_of(outside);
+        close(fd);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                skip("needs root or a user namespace to make a namespace of pids");
+        check_eq(status, 0);
 }
 
 TEST(to_a_group) {
