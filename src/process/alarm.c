@@ -9,6 +9,7 @@
 #include "base/cancel.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/owner.h"
 #include "base/signals.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 struct confab_alarm {
         timer_t timer;
-        pid_t owner;
+        struct cfb_owner owner;
 };
 
 static struct timespec timespec_of(int64_t ns) {
@@ -36,7 +37,7 @@ int confab_alarm_set(confab_alarm *alarm, int64_t deadline_ns, int64_t interval_
 
         if (r < 0)
                 return r;
-        if (alarm->owner != getpid())
+        if (!cfb_owner_is_here(&alarm->owner))
                 return cfb_failed_with(-EOWNERDEAD, "alarm_set", NULL, NULL,
                                        "alarms do not live through fork: make one in the child", 0, 0);
         if (deadline_ns != CONFAB_FOREVER)
@@ -59,7 +60,7 @@ int confab_alarm_new(confab_alarm **alarmp, int number, int32_t value, int64_t d
         alarm = cfb_allocate(sizeof(*alarm));
         if (!alarm)
                 return cfb_failed(-ENOMEM, "alarm_new", NULL);
-        alarm->owner = getpid();
+        alarm->owner = cfb_owner_here();
         if (timer_create(CLOCK_MONOTONIC, &event, &alarm->timer) < 0) {
                 r = errno == EAGAIN
                             ? cfb_failed_with(-EAGAIN, "timer_create", NULL, NULL,
@@ -78,7 +79,7 @@ int confab_alarm_new(confab_alarm **alarmp, int number, int32_t value, int64_t d
 }
 
 confab_alarm *confab_alarm_free(confab_alarm *alarm) {
-        if (alarm && alarm->owner == getpid())
+        if (alarm && cfb_owner_is_here(&alarm->owner))
                 timer_delete(alarm->timer);
         cfb_release(alarm);
         return NULL;

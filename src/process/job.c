@@ -27,7 +27,7 @@
          CONFAB_JOB_DIE | CONFAB_JOB_ADOPT)
 
 int cfb_job_refuse_other(const confab_job *job) {
-        return job->owner == getpid() ? 0 : cfb_failed(-EOWNERDEAD, "job", NULL);
+        return cfb_owner_is_here(&job->owner) ? 0 : cfb_failed(-EOWNERDEAD, "job", NULL);
 }
 
 static int check_options(const struct confab_job_options *options, uint32_t flags) {
@@ -206,7 +206,7 @@ int confab_job_start(confab_job **jobp, const struct confab_stage *stages, unsig
                 return cfb_failed(-ENOMEM, "start", NULL);
         job->n_stages = n_stages;
         job->flags = flags & CONFAB_JOB_FOREGROUND ? flags | CONFAB_JOB_STOPS : flags;
-        job->owner = getpid();
+        job->owner = cfb_owner_here();
         job->terminal = job->guard_pidfd = job->guard_pipe = job->events = -1;
         job->waiter = -1; /* clang does not chain through an atomic */
         for (unsigned i = 0; i < n_stages; i++)
@@ -356,7 +356,7 @@ confab_job *confab_job_free(confab_job *job) {
 
         if (!job)
                 return NULL;
-        mine = job->owner == getpid();
+        mine = cfb_owner_is_here(&job->owner);
         if (mine && cfb_job_look(job)) {
                 cfb_tree_end(job, 0);
                 cfb_job_look(job);

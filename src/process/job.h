@@ -3,6 +3,7 @@
 #ifndef CFB_PROCESS_JOB_H
 #define CFB_PROCESS_JOB_H
 /* A job's parts, shared by job.c (life), plan.c (before it starts), pump.c (addresses), terminal.c, tree.c and guard.c. */
+#include "base/owner.h"
 #include "process/spawn.h"
 
 #include <confab/process.h>
@@ -30,10 +31,10 @@ struct cfb_pump {
 
 struct confab_job {
         unsigned n_stages;
-        uint32_t flags; /* CONFAB_JOB_* */
-        int owner;      /* the process that started it */
-        int group;      /* process group of its own; 0: ours */
-        int terminal;   /* of FOREGROUND; -1: none */
+        uint32_t flags;         /* CONFAB_JOB_* */
+        struct cfb_owner owner; /* the process that started it */
+        int group;              /* process group of its own; 0: ours */
+        int terminal;           /* of FOREGROUND; -1: none */
         bool terminal_given;
         bool terminal_known; /* modes holds what it was when the job got it */
         struct termios modes;

@@ -114,7 +114,7 @@ static bool is_root(const confab_job *job, const struct process *process) {
                 return true;
         if ((job->flags & CONFAB_JOB_SESSION) && process->session == job->group)
                 return true;
-        return (job->flags & CONFAB_JOB_ADOPT) && process->parent == job->owner;
+        return (job->flags & CONFAB_JOB_ADOPT) && process->parent == job->owner.pid;
 }
 
 static int by_pid(const void *a, const void *b) {
@@ -168,9 +168,9 @@ static int look(struct tree *tree, const confab_job *job) {
                 if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
                     !read_process(&process, entry->d_name))
                         continue;
-                process.ours =
-                        process.pid != job->owner && process.pid != job->guard_pid && is_root(job, &process);
-                if (process.pid != job->owner && process.pid != job->guard_pid)
+                process.ours = process.pid != job->owner.pid && process.pid != job->guard_pid &&
+                               is_root(job, &process);
+                if (process.pid != job->owner.pid && process.pid != job->guard_pid)
                         good = add(tree, process);
         }
         closedir(proc);

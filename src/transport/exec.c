@@ -20,6 +20,7 @@
  */
 #include "base/cleanup.h"
 #include "base/libc.h"
+#include "base/owner.h"
 #include "base/sigpipe.h"
 #include "process/spawn.h"
 #include "transport/pipe_ends.h"
@@ -38,7 +39,7 @@ enum { TERM_TO_KILL_NS = 1000 * 1000 * 1000 };
 struct exec_state {
         int pidfd; /* -1: no child, or it has been waited for */
         int pid;
-        int owner; /* who started it: only that process may wait for it */
+        struct cfb_owner owner; /* who started it: only that process may wait for it */
         /* Reaped. Relaxed: only saves a system call; the kernel gives the status to one caller whatever is read here. */
         atomic_bool reaped;
 };
@@ -130,7 +131,7 @@ static int start(confab_endpoint *endpoint, int input, int output) {
                 return cfb_failed_with(r, cfb_last_failure()->call, confab_address(endpoint), explain_start,
                                        SHELL, 0, 0);
         state->pid = r;
-        state->owner = getpid();
+        state->owner = cfb_owner_here();
         return 0;
 }
 
@@ -156,7 +157,7 @@ static void look_at_child(confab_endpoint *endpoint) {
         struct exec_state *state = cfb_state(endpoint);
         int status, r;
 
-        if (state->pidfd < 0 || state->owner != getpid() ||
+        if (state->pidfd < 0 || !cfb_owner_is_here(&state->owner) ||
             atomic_load_explicit(&state->reaped, memory_order_relaxed))
                 return;
         r = cfb_spawn_reap(state->pidfd, &status);
@@ -208,7 +209,7 @@ static void exec_close(confab_endpoint *endpoint) {
         close_pipes(endpoint);
         if (state->pidfd < 0)
                 return;
-        if (state->owner == getpid() && !atomic_load_explicit(&state->reaped, memory_order_relaxed)) {
+        if (cfb_owner_is_here(&state->owner) && !atomic_load_explicit(&state->reaped, memory_order_relaxed)) {
                 end_child(endpoint);
                 look_at_child(endpoint);
         }

@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/folder.h"
 #include "base/libc.h"
+#include "base/owner.h"
 #include "base/sigpipe.h"
 #include "transport/pipe_ends.h"
 
@@ -48,7 +49,8 @@ enum { NAP_FIRST_NS = 1000 * 1000, NAP_LAST_NS = 10 * 1000 * 1000 };
 struct fifo_state {
         dev_t dev; /* of the FIFO this endpoint created */
         ino_t ino;
-        int creator; /* the process that did: a forked one that closes its copy leaves the FIFO */
+        struct cfb_owner
+                creator; /* the process that did: a forked one that closes its copy leaves the FIFO */
 };
 
 static uint32_t direction_of(const confab_endpoint *endpoint, uint32_t usual) {
@@ -271,7 +273,7 @@ static int dress(confab_endpoint *endpoint, struct stat *st) {
         endpoint->owns_name = true;
         state->dev = st->st_dev;
         state->ino = st->st_ino;
-        state->creator = getpid();
+        state->creator = cfb_owner_here();
         if ((address->given & (CFB_KEY(OWNER) | CFB_KEY(GROUP))) &&
             fchownat(fd, "", address->owner, address->group, AT_EMPTY_PATH) < 0)
                 return failed_at(-errno, "fchownat", address, st);
@@ -366,7 +368,7 @@ static void fifo_close(confab_endpoint *endpoint) {
         struct stat st;
 
         if (!endpoint->owns_name || endpoint->address.lifetime == CFB_LIFETIME_PERSISTENT ||
-            state->creator != getpid())
+            !cfb_owner_is_here(&state->creator))
                 return;
         if (lstat(endpoint->address.rest, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_dev == state->dev &&
             st.st_ino == state->ino)

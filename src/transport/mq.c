@@ -17,6 +17,7 @@
  */
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/owner.h"
 #include "core/message.h"
 #include "core/transport.h"
 #include "transport/queue.h"
@@ -50,7 +51,7 @@ struct mq_state {
         uint64_t message_size, capacity; /* of the queue; they never change */
         dev_t dev;
         ino_t ino;
-        pid_t creator;
+        struct cfb_owner creator;
         unsigned char *gathered; /* where the parts of a message are put together; senders only */
 };
 
@@ -408,7 +409,7 @@ static int create(confab_endpoint *endpoint, int fd, int side) {
         int r;
 
         endpoint->owns_name = address->lifetime != CFB_LIFETIME_PERSISTENT;
-        state->creator = getpid();
+        state->creator = cfb_owner_here();
         r = learn(endpoint, fd, side, "listen");
         if (r < 0)
                 goto remove;
@@ -534,7 +535,7 @@ static bool name_is_ours(const confab_endpoint *endpoint) {
 static void mq_close_step(confab_endpoint *endpoint) {
         struct mq_state *state = cfb_state(endpoint);
 
-        if (endpoint->owns_name && state->creator == getpid() && name_is_ours(endpoint))
+        if (endpoint->owns_name && cfb_owner_is_here(&state->creator) && name_is_ours(endpoint))
                 mq_unlink(endpoint->address.rest);
         cfb_release(state->gathered);
 }

@@ -25,6 +25,7 @@
 #include "base/libc.h"
 #include "base/memory.h"
 #include "base/nudge.h"
+#include "base/owner.h"
 #include "core/message.h"
 #include "core/transport.h"
 #include "transport/queue.h"
@@ -62,7 +63,7 @@ enum {
 struct sysv_state {
         int id;
         key_t key;
-        pid_t creator;
+        struct cfb_owner creator;
         int timer;                      /* poll=; -1: none */
         uint64_t message_max, capacity; /* as last seen: msgmax, msg_qbytes */
         unsigned n_naps;                /* since the last message */
@@ -449,7 +450,7 @@ static int sysv_listen(confab_endpoint *endpoint, int64_t deadline_ns) {
                         msgget(state->key, IPC_CREAT | IPC_EXCL |
                                                    (int)(gives_away ? address->mode & 0600 : address->mode));
                 if (state->id >= 0) {
-                        state->creator = getpid();
+                        state->creator = cfb_owner_here();
                         endpoint->owns_name = true; /* also for a persistent one until it is complete */
                         r = attach(endpoint, direction, true, true);
                         if (r >= 0)
@@ -740,7 +741,7 @@ static size_t sysv_buffer_cap(const confab_endpoint *endpoint) {
 static void sysv_close(confab_endpoint *endpoint) {
         struct sysv_state *state = cfb_state(endpoint);
 
-        if (endpoint->owns_name && state->creator == getpid() && msgget(state->key, 0) == state->id)
+        if (endpoint->owns_name && cfb_owner_is_here(&state->creator) && msgget(state->key, 0) == state->id)
                 msgctl(state->id, IPC_RMID, NULL);
         if (state->timer >= 0)
                 close(state->timer);

@@ -47,6 +47,7 @@
 #include "base/folder.h"
 #include "base/libc.h"
 #include "base/memory.h"
+#include "base/owner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,8 +68,8 @@ enum { SUN_PATH_LEN = sizeof(((struct sockaddr_un *)NULL)->sun_path), BIND_TRIES
 static const int64_t LOCK_NS = 1000000000; /* a lock that no longer wait is worth */
 
 struct cfb_unix_held {
-        int dir_fd; /* O_PATH: still right after a chdir or a rename of the folder */
-        pid_t pid;  /* who made it */
+        int dir_fd;             /* O_PATH: still right after a chdir or a rename of the folder */
+        struct cfb_owner owner; /* who made it */
         dev_t dev;
         ino_t ino;
         char base[]; /* its name in the folder */
@@ -361,7 +362,7 @@ static int settle(struct cfb_unix_held *held, const struct confab_endpoint *endp
                 return failed_file(-EEXIST, "listen", address->text, path, &st);
         held->dev = st.st_dev;
         held->ino = st.st_ino;
-        held->pid = getpid();
+        held->owner = cfb_owner_here();
         if ((address->owner != UINT32_MAX || address->group != UINT32_MAX) &&
             fchownat(fd, "", address->owner, address->group, AT_EMPTY_PATH) < 0)
                 return cfb_socket_refused(-errno, "listen", address->text,
@@ -478,7 +479,7 @@ struct cfb_unix_held *cfb_unix_let_go(struct cfb_unix_held *held, bool keep_file
         if (!held)
                 return NULL;
         /* pid 0: nothing was made */
-        if (!keep_file && held->pid == getpid() &&
+        if (!keep_file && cfb_owner_is_here(&held->owner) &&
             fstatat(held->dir_fd, held->base, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == held->dev &&
             st.st_ino == held->ino)
                 unlinkat(held->dir_fd, held->base, 0);
