@@ -117,11 +117,16 @@ static int redirect(confab_job *job, struct cfb_plans *plans, struct cfb_plan *p
         return set(plan, redirection->descriptor, fd);
 }
 
-static int plan_program(struct cfb_plan *plan, const struct confab_stage *stage) {
+/* In an array of a later version's stages they lie further apart. */
+static const struct confab_stage *stage_at(const struct confab_stage *stages, unsigned index) {
+        return (const void *)((const char *)stages + (size_t)index * stages->size);
+}
+
+static int plan_program(struct cfb_plan *plan, const struct confab_stage *stage, uint32_t size) {
         int r;
 
-        if (stage->size < sizeof(*stage) || !stage->argv || !stage->argv[0] ||
-            (stage->n_redirections && !stage->redirections))
+        if (stage->size != size || size < sizeof(*stage) || size % _Alignof(struct confab_stage) ||
+            !stage->argv || !stage->argv[0] || (stage->n_redirections && !stage->redirections))
                 return cfb_failed_with(-EINVAL, "start", NULL, NULL,
                                        "a stage without size, program or redirections", 0, 0);
         if (stage->directory) {
@@ -163,18 +168,19 @@ int cfb_plans_init(struct cfb_plans *plans, confab_job *job, const struct confab
         }
         /* All names first: files are created only then. */
         for (unsigned i = 0; r >= 0 && i < job->n_stages; i++) {
-                r = plan_program(&plans->plans[i], &stages[i]);
+                r = plan_program(&plans->plans[i], stage_at(stages, i), stages->size);
                 plans->failed = r < 0 && plans->plans[i].failed ? i + 1 : 0;
         }
         for (unsigned i = 0; r >= 0 && i < job->n_stages; i++) {
+                const struct confab_stage *stage = stage_at(stages, i);
                 struct cfb_plan *plan = &plans->plans[i];
 
                 if (i > 0)
                         set(plan, 0, PIPE_READ);
                 if (i + 1 < job->n_stages)
                         set(plan, 1, PIPE_WRITE);
-                for (unsigned k = 0; r >= 0 && k < stages[i].n_redirections; k++)
-                        r = redirect(job, plans, plan, &stages[i].redirections[k]);
+                for (unsigned k = 0; r >= 0 && k < stage->n_redirections; k++)
+                        r = redirect(job, plans, plan, &stage->redirections[k]);
         }
         return r < 0 ? r : 0;
 }

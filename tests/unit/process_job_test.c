@@ -551,6 +551,26 @@ TEST(a_forked_child_has_no_job) {
         confab_job_free(job);
 }
 
+/* A caller that knows more of a stage than this library. */
+TEST(larger_stages) {
+        struct {
+                struct confab_stage stage;
+                uint64_t more[4];
+        } stages[3];
+        const char *argv[] = {"true", NULL};
+        confab_job *job;
+
+        memset(stages, 0xff, sizeof(stages));
+        for (unsigned i = 0; i < 3; i++)
+                stages[i].stage = (struct confab_stage){.size = sizeof(stages[0]), .argv = argv};
+        check_ok(confab_job_start(&job, &stages[0].stage, 3, NULL));
+        check_ok(confab_job_wait(job, CONFAB_FOREVER));
+        check_eq(confab_job_result(job), 0);
+        confab_job_free(job);
+        stages[1].stage.size = sizeof(stages[0].stage);
+        check_eq(confab_job_start(&job, &stages[0].stage, 3, NULL), -EINVAL);
+}
+
 /* Somebody waits for any child: our statuses are gone, but nothing hangs. */
 TEST(statuses_taken_by_another) {
         confab_job *job;
