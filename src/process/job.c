@@ -208,7 +208,6 @@ int confab_job_start(confab_job **jobp, const struct confab_stage *stages, unsig
         job->flags = flags & CONFAB_JOB_FOREGROUND ? flags | CONFAB_JOB_STOPS : flags;
         job->owner = cfb_owner_here();
         job->terminal = job->guard_pidfd = job->guard_pipe = job->events = -1;
-        job->waiter = -1; /* clang does not chain through an atomic */
         for (unsigned i = 0; i < n_stages; i++)
                 job->stages[i].pidfd = -1;
         cfb_wake_user_added();

@@ -4,6 +4,7 @@
 #define CFB_PROCESS_JOB_H
 /* A job's parts, shared by job.c (life), plan.c (before it starts), pump.c (addresses), terminal.c, tree.c and guard.c. */
 #include "base/owner.h"
+#include "base/wake.h"
 #include "process/spawn.h"
 
 #include <confab/process.h>
@@ -25,7 +26,8 @@ struct cfb_stage {
 struct cfb_pump {
         confab_endpoint *source, *sink; /* NULL: over */
         confab_transfer *transfer;
-        bool input; /* to a program */
+        bool input;  /* to a program */
+        int watched; /* what confab_job_descriptor's set has of it; -1: nothing */
         struct cfb_pump *next;
 };
 
@@ -44,7 +46,7 @@ struct confab_job {
         struct cfb_pump *pumps;
         struct pollfd *polled; /* room for the stages, the pumps and the wake descriptor */
         /* [J1] as in core/wait.c: the waiter publishes its wake descriptor, then looks at interrupted; the other way round here */
-        _Atomic int waiter;
+        cfb_waiter waiter;
         _Atomic bool interrupted;
         struct cfb_stage stages[];
 };
@@ -82,6 +84,8 @@ void cfb_pumps_step(confab_job *job);
 bool cfb_pumps_finish(confab_job *job);
 /* Fills @fds with what they wait for; how many. */
 unsigned cfb_pumps_poll(confab_job *job, struct pollfd *fds);
+/* Makes job->events watch what they wait for now, and no more. */
+void cfb_pumps_watch(confab_job *job);
 void cfb_pumps_free(confab_job *job);
 
 /* terminal.c */

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,6 +107,7 @@ static int add_pump(confab_job *job, struct cfb_plans *plans, confab_endpoint **
                 return r;
         }
         pump->input = input;
+        pump->watched = -1;
         pump->source = input ? cfb_steal(endpointp) : cfb_steal(&ours);
         pump->sink = input ? cfb_steal(&ours) : cfb_steal(endpointp);
         pump->next = job->pumps;
@@ -177,6 +179,27 @@ unsigned cfb_pumps_poll(confab_job *job, struct pollfd *fds) {
                         n++;
         }
         return n;
+}
+
+void cfb_pumps_watch(confab_job *job) {
+        for (struct cfb_pump *pump = job->pumps; pump; pump = pump->next) {
+                struct pollfd wanted = {.fd = -1};
+                struct confab_interest interest;
+                struct epoll_event event;
+
+                if (pump->transfer) {
+                        confab_transfer_waits(pump->transfer, &interest);
+                        confab_descriptor(interest.endpoint, interest.direction, &wanted);
+                }
+                if (pump->watched >= 0 && pump->watched != wanted.fd)
+                        epoll_ctl(job->events, EPOLL_CTL_DEL, pump->watched, NULL);
+                pump->watched = wanted.fd;
+                if (wanted.fd < 0)
+                        continue;
+                event = (struct epoll_event){.events = (uint32_t)wanted.events, .data.fd = wanted.fd};
+                if (epoll_ctl(job->events, EPOLL_CTL_MOD, wanted.fd, &event) < 0)
+                        epoll_ctl(job->events, EPOLL_CTL_ADD, wanted.fd, &event);
+        }
 }
 
 void cfb_pumps_free(confab_job *job) {

@@ -154,9 +154,9 @@ static int sleep_once(confab_job *job, int64_t deadline_ns) {
         job->polled[n] = (struct pollfd){.fd = wake, .events = POLLIN};
         if (nap_ns != CONFAB_FOREVER && deadline_ns > confab_after(nap_ns))
                 deadline_ns = confab_after(nap_ns);
-        atomic_store(&job->waiter, wake); /* [J1] seq_cst, as all four */
+        cfb_wake_publish(&job->waiter, wake); /* [J1] seq_cst, as all four */
         r = atomic_load(&job->interrupted) ? 0 : cfb_poll(job->polled, n + 1, deadline_ns);
-        atomic_store(&job->waiter, -1);
+        cfb_wake_publish(&job->waiter, -1);
         if (r > 0 && job->polled[n].revents)
                 cfb_wake_drain(wake);
         if (atomic_exchange(&job->interrupted, false)) /* [J1] */
@@ -196,22 +196,6 @@ static int wait_for(confab_job *job, int64_t deadline_ns) {
         }
 }
 
-/* What confab_job_descriptor shows must be what the next wait would poll for. */
-static void refresh_events(confab_job *job) {
-        struct epoll_event event = {.events = EPOLLIN};
-        unsigned n;
-
-        if (job->events < 0 || !job->pumps)
-                return;
-        n = cfb_pumps_poll(job, job->polled);
-        for (unsigned i = 0; i < n; i++) {
-                event.events = (uint32_t)job->polled[i].events;
-                event.data.fd = job->polled[i].fd;
-                if (epoll_ctl(job->events, EPOLL_CTL_MOD, job->polled[i].fd, &event) < 0)
-                        epoll_ctl(job->events, EPOLL_CTL_ADD, job->polled[i].fd, &event);
-        }
-}
-
 int confab_job_wait(confab_job *job, int64_t deadline_ns) {
         CFB_UNCANCELLED;
         int r;
@@ -224,13 +208,14 @@ int confab_job_wait(confab_job *job, int64_t deadline_ns) {
         if (r < 0)
                 return r;
         r = wait_for(job, deadline_ns);
-        refresh_events(job);
+        if (job->events >= 0)
+                cfb_pumps_watch(job);
         return r;
 }
 
 void confab_job_interrupt(confab_job *job) {
         atomic_store(&job->interrupted, true); /* [J1] */
-        cfb_wake(atomic_load(&job->waiter));
+        cfb_wake_waiter(&job->waiter);         /* [J1] */
 }
 
 int confab_job_descriptor(confab_job *job) {
@@ -256,6 +241,6 @@ int confab_job_descriptor(confab_job *job) {
                         return r;
                 }
         }
-        refresh_events(job);
+        cfb_pumps_watch(job);
         return job->events;
 }

@@ -551,6 +551,41 @@ TEST(a_forked_child_has_no_job) {
         confab_job_free(job);
 }
 
+static void *wait_for(void *job) {
+        check_eq(confab_job_wait(job, CONFAB_FOREVER), -EINTR);
+        return NULL;
+}
+
+/* The waiting thread is not there, and its wake descriptor's number may be anybody's by now. */
+TEST(an_interrupt_in_a_forked_child_writes_nowhere) {
+        pthread_t thread;
+        confab_job *job;
+        int status;
+        pid_t pid;
+
+        check_ok(start_text(&job, "sleep 1000", 0, NULL));
+        check_eq(pthread_create(&thread, NULL, wait_for, job), 0);
+        nap_ms(100); /* it waits, on most days */
+        pid = fork();
+        if (pid == 0) {
+                int fd = open("anybody", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+                struct stat st;
+
+                check(fd >= 0);
+                for (int i = 3; i < 64; i++)
+                        if (fcntl(i, F_GETFD) < 0)
+                                check_eq(dup2(fd, i), i);
+                confab_job_interrupt(job);
+                check_eq(fstat(fd, &st), 0);
+                _exit(st.st_size != 0);
+        }
+        check_eq(restarted(waitpid(pid, &status, 0)), pid);
+        check_eq(status, 0);
+        confab_job_interrupt(job);
+        check_eq(pthread_join(thread, NULL), 0);
+        confab_job_free(job);
+}
+
 /* A caller that knows more of a stage than this library. */
 TEST(larger_stages) {
         struct {
@@ -646,6 +681,33 @@ TEST(to_and_from_messages) {
                 check_str(text, i ? "two" : "one");
                 confab_release(receiver, &message);
         }
+        confab_close(receiver);
+}
+
+/* The queue is full, the pipe too: there is nothing to do, and the descriptor says so. */
+TEST_TIMEOUT(the_descriptor_is_quiet_while_nobody_takes, 60) {
+        confab_endpoint *receiver, *other;
+        struct confab_message message = confab_message_of("x", 1);
+        struct confab_pipeline *pipeline;
+        struct pollfd ready = {.events = POLLIN};
+        confab_job *job;
+
+        check_ok(confab_listen(&receiver, "unix://box?type=datagram", NULL, CONFAB_NOW));
+        check_ok(confab_open(&other, "unix://box?type=datagram", NULL, CONFAB_FOREVER));
+        check_ok(confab_pipeline_parse(&pipeline, "seq 100000 > 'unix://box?type=datagram'"));
+        check_ok(confab_job_start(&job, pipeline->stages, 1, NULL));
+        confab_pipeline_free(pipeline);
+        ready.fd = (int)check_ok(confab_job_descriptor(job));
+        do {
+                check(poll(&ready, 1, 10) >= 0 || errno == EINTR);
+                check_eq(confab_job_wait(job, CONFAB_NOW), -EAGAIN);
+        } while (confab_send(other, &message, CONFAB_NOW) == 1);
+        for (int n_quiet = 0; n_quiet < 10;) {
+                n_quiet = poll(&ready, 1, 10) == 0 ? n_quiet + 1 : 0;
+                check_eq(confab_job_wait(job, CONFAB_NOW), -EAGAIN);
+        }
+        confab_job_free(job);
+        confab_close(other);
         confab_close(receiver);
 }
 
