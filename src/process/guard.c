@@ -3,13 +3,14 @@
 /*
  * Dying with the supervisor, whatever ends it.
  *
- *      we  -- pipe -->  guard: /bin/sh, a member of the job's group, reading
+ *      we  -- pipe -->  guard: /bin/sh, the first member of the job's group, reading
  *                       the end: we died, kill the group. At the job's own end we kill the guard
  *
  * The kernel closes our end of the pipe at any death. The guard is in the group itself, so the number cannot belong to
  * somebody else by then, and SIGKILL to group 0 gets every member at once, with children being forked at that moment: grandchildren need
- * nothing of their own. It ignores what a terminal or a polite killer sends; stopped members of an orphaned group are continued by
- * the kernel. What left the group on purpose is not reached.
+ * nothing of their own. It is there before any program runs, so there is no moment without it: a group is made with it, a session's first
+ * child starts it before the others. All signals are blocked in it: what is sent to the job is not meant for it. SIGSTOP
+ * cannot be blocked; whoever sends one to the group continues the guard. What left the group on purpose is not reached.
  *
  * Rejected: PR_SET_PDEATHSIG alone, which reaches no grandchild and fires when the *thread* that started the child ends, not the
  * process (it is used besides, where the first thread starts the job: it is the quicker one and survives the guard); a fork of ours
@@ -26,7 +27,7 @@
 #include <unistd.h>
 
 #define SHELL  "/bin/sh"
-#define SCRIPT "trap '' HUP INT QUIT TERM TSTP TTIN TTOU ALRM USR1 USR2; read line; kill -9 0"
+#define SCRIPT "read line; kill -9 0"
 
 int cfb_guard_init(struct cfb_guard *guard, confab_job *job) {
         static char sh[] = "sh", option[] = "-c", script[] = SCRIPT;
@@ -40,8 +41,12 @@ int cfb_guard_init(struct cfb_guard *guard, confab_job *job) {
         guard->fds[0] = (struct cfb_spawn_fd){pipe_fds[0], 0};
         guard->fds[1] = (struct cfb_spawn_fd){-1, 1};
         guard->fds[2] = (struct cfb_spawn_fd){-1, 2};
-        guard->spawn =
-                (struct cfb_spawn){.path = SHELL, .argv = argv, .envp = envp, .fds = guard->fds, .n_fds = 3};
+        guard->spawn = (struct cfb_spawn){.path = SHELL,
+                                          .argv = argv,
+                                          .envp = envp,
+                                          .fds = guard->fds,
+                                          .n_fds = 3,
+                                          .flags = CFB_SPAWN_DEAF};
         return 0;
 }
 

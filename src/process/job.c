@@ -3,8 +3,8 @@
 /*
  * A job's life: started, signalled, ended; waiting is in wait.c.
  *
- * The group's number is its first stage's pid. It is safe to signal while a stage is unreaped or alive in it; stages are reaped by the
- * wait alone. The stages before it cannot go away while others are being started, since nobody reaps them: so setpgid finds the group.
+ * The group's number is its first member's pid: the guard's, else the first stage's. It is safe to signal while one is unreaped or alive in
+ * it; stages are reaped by the wait alone. Those before cannot go away while others are being started: so setpgid finds the group.
  */
 #include "process/job.h"
 #include "base/cancel.h"
@@ -80,7 +80,7 @@ static void place(confab_job *job, unsigned index, struct cfb_spawn *spawn) {
 
         if (!(job->flags & (CONFAB_JOB_SAME_GROUP | CONFAB_JOB_SESSION))) {
                 spawn->flags |= CFB_SPAWN_GROUP;
-                spawn->group = index == 0 ? 0 : job->group;
+                spawn->group = job->group;
         }
         if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND)) {
                 spawn->flags |= CFB_SPAWN_TERMINAL;
@@ -88,6 +88,13 @@ static void place(confab_job *job, unsigned index, struct cfb_spawn *spawn) {
         }
         if ((job->flags & CONFAB_JOB_DIE) && main_thread)
                 spawn->flags |= CFB_SPAWN_DIE;
+}
+
+/* The child has done it; but where an emulator makes a fork of the clone it may come late: the group not there yet, or no more. */
+static void join(confab_job *job, int pid) {
+        if (!job->group)
+                job->group = pid;
+        setpgid(pid, job->group);
 }
 
 static int start_stage(confab_job *job, struct cfb_plan *plan, unsigned index) {
@@ -102,18 +109,25 @@ static int start_stage(confab_job *job, struct cfb_plan *plan, unsigned index) {
                 return r;
         stage->pid = r;
         stage->started_ns = confab_now();
-        if (index == 0 && (plan->spawn.flags & CFB_SPAWN_GROUP))
-                job->group = r;
-        /* The child has done it; but where an emulator makes a fork of the clone it may come late: the group not there yet, or no more. */
         if (plan->spawn.flags & CFB_SPAWN_GROUP)
-                setpgid(r, job->group);
+                join(job, r);
         if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND))
                 job->terminal_given = true;
         return 0;
 }
 
+/* The group's first member. */
+static int start_guard(confab_job *job, struct cfb_guard *guard) {
+        guard->spawn.flags |= CFB_SPAWN_GROUP;
+        job->guard_pid = cfb_spawn(&job->guard_pidfd, &guard->spawn);
+        if (job->guard_pid < 0)
+                return job->guard_pid;
+        join(job, job->guard_pid);
+        return 0;
+}
+
 static int start_in_turn(confab_job *job, struct cfb_plans *plans, struct cfb_guard *guard) {
-        int r = 0;
+        int r = job->flags & CONFAB_JOB_DIE ? start_guard(job, guard) : 0;
 
         for (unsigned i = 0; r >= 0 && i < job->n_stages; i++) {
                 if (i + 1 < job->n_stages)
@@ -125,18 +139,12 @@ static int start_in_turn(confab_job *job, struct cfb_plans *plans, struct cfb_gu
                 }
                 cfb_plan_started(&plans->plans[i]);
         }
-        if (r < 0 || !(job->flags & CONFAB_JOB_DIE))
-                return r;
-        guard->spawn.flags = CFB_SPAWN_GROUP;
-        guard->spawn.group = job->group;
-        r = cfb_spawn(&job->guard_pidfd, &guard->spawn);
-        job->guard_pid = r;
         return r;
 }
 
-/* All of a session, the guard too, are started by the first of them. */
+/* All of a session are started by the first of them: the guard, then the other stages. */
 static int start_session(confab_job *job, struct cfb_plans *plans, struct cfb_guard *guard) {
-        unsigned n = job->n_stages + ((job->flags & CONFAB_JOB_DIE) != 0);
+        unsigned n_guards = (job->flags & CONFAB_JOB_DIE) != 0, n = job->n_stages + n_guards;
         CFB_CLEANUP(cfb_releasep) struct cfb_spawn *spawns = cfb_allocate(n * sizeof(*spawns));
         CFB_CLEANUP(cfb_releasep) int *pids = cfb_allocate(2 * n * sizeof(*pids));
         int r = 0;
@@ -149,21 +157,23 @@ static int start_session(confab_job *job, struct cfb_plans *plans, struct cfb_gu
                 return r;
         for (unsigned i = 0; i < job->n_stages; i++) {
                 place(job, i, &plans->plans[i].spawn);
-                spawns[i] = plans->plans[i].spawn;
+                spawns[i ? i + n_guards : 0] = plans->plans[i].spawn;
         }
-        if (n > job->n_stages)
-                spawns[job->n_stages] = guard->spawn;
+        if (n_guards)
+                spawns[1] = guard->spawn;
         r = cfb_spawn_session(pids, pids + n, spawns, n);
         if (r < 0)
                 return r;
         for (unsigned i = 0; i < job->n_stages; i++) {
-                job->stages[i].pid = pids[i];
-                job->stages[i].pidfd = pids[n + i];
+                unsigned at = i ? i + n_guards : 0;
+
+                job->stages[i].pid = pids[at];
+                job->stages[i].pidfd = pids[n + at];
                 job->stages[i].started_ns = confab_now();
         }
-        if (n > job->n_stages) {
-                job->guard_pid = pids[job->n_stages];
-                job->guard_pidfd = pids[n + job->n_stages];
+        if (n_guards) {
+                job->guard_pid = pids[1];
+                job->guard_pidfd = pids[n + 1];
         }
         job->group = pids[0];
         return 0;
@@ -251,6 +261,8 @@ int cfb_job_signal(confab_job *job, int signal_number) {
                 return -ESRCH;
         if (job->group)
                 r = kill(-job->group, signal_number) < 0 ? -errno : 0;
+        if (job->guard_pidfd >= 0 && signal_number == SIGSTOP)
+                cfb_spawn_signal(job->guard_pidfd, SIGCONT);
         for (unsigned i = 0; i < job->n_stages; i++) {
                 const struct cfb_stage *stage = &job->stages[i];
 

@@ -86,12 +86,12 @@ IN_CHILD static _Noreturn void give_up(struct child *child, const char *failed) 
 }
 
 /* The kernel's struct sigaction begins with the handler; all zero is SIG_DFL without flags, and an empty mask of 8 bytes. */
-IN_CHILD static void reset_signals(void) {
+IN_CHILD static void reset_signals(bool deaf) {
         union {
                 void (*handler)(int);
                 unsigned char bytes[64];
         } now;
-        const uint64_t none[8] = {0};
+        const uint64_t none[8] = {0}, all = UINT64_MAX;
 
         for (int number = 1; number < _NSIG; number++) {
                 if (syscall(SYS_rt_sigaction, number, NULL, &now, sizeof(none[0])) < 0 ||
@@ -101,7 +101,7 @@ IN_CHILD static void reset_signals(void) {
                         continue;
                 syscall(SYS_rt_sigaction, number, none, NULL, sizeof(none[0]));
         }
-        syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, sizeof(none[0]));
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, deaf ? &all : none, NULL, sizeof(all));
 }
 
 /*
@@ -211,7 +211,7 @@ IN_CHILD static int run(void *data) {
                 start_others(child);
         map_descriptors(child);
         close_the_rest(child);
-        reset_signals();
+        reset_signals(child->spawn->flags & CFB_SPAWN_DEAF);
         if (child->spawn->pid_text)
                 write_pid(child->spawn->pid_text);
         syscall(SYS_execve, child->spawn->path, child->spawn->argv,

@@ -31,10 +31,11 @@ struct cfb_spawn {
 #define CFB_SPAWN_DIRECTORY 4u
 #define CFB_SPAWN_SESSION   8u
 #define CFB_SPAWN_DIE       16u /* killed when the thread that called cfb_spawn ends */
+#define CFB_SPAWN_DEAF      32u /* all signals blocked: none but SIGKILL and SIGSTOP reaches it */
 
 /*
  * Starts @spawn. The child has descriptors 0, 1, 2 as the parent has them and what @spawn->fds says, nothing else; no signal
- * blocked; SIGPIPE and SIGCHLD as at login; other signals ignored only where the parent ignores them.
+ * blocked (but DEAF); SIGPIPE and SIGCHLD as at login; other signals ignored only where the parent ignores them.
  * Returns its pid and, in *@pidfdp, a close-on-exec pidfd, the caller's. The program is then running or about to: if the
  * kernel refused it, -errno is returned instead with the call that failed recorded ("execve", "close_range"), and there is
  * no child. Blocks for as long as the kernel needs to load the program. Any thread.

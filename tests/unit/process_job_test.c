@@ -470,8 +470,18 @@ TEST_TIMEOUT(a_daemon_ends_with_its_job, 60) {
         confab_job_free(job);
 }
 
-/* kill -9 of the one that started a job: nothing of it stays, grandchildren in its group included. */
-static void dies_with_us(uint32_t flags) {
+/* All that became ours ends, or the test's time does. */
+static void all_end(void) {
+        while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+                ;
+        check_eq(errno, ECHILD);
+}
+
+/*
+ * kill -9 of the one that started a job: nothing of it stays, grandchildren in its group included. @number is sent to the job before
+ * (0: nothing); its programs do not care.
+ */
+static void dies_with_us(uint32_t flags, int number) {
         int ready[2], out, orphans;
         char byte;
         pid_t pid;
@@ -483,13 +493,16 @@ static void dies_with_us(uint32_t flags) {
 
                 close(ready[0]);
                 int r = start_text(&job,
-                                   "sh -c 'sleep 1000 & sleep 1000 & echo; wait' | sh -c 'cat; sleep 1000'",
+                                   "sh -c 'trap \"\" PWR; sleep 1000 & sleep 1000 & echo; wait' | "
+                                   "sh -c 'trap \"\" PWR; cat; sleep 1000'",
                                    flags | CONFAB_JOB_DIE, &out);
 
                 if (r == -EOPNOTSUPP)
                         _exit(0); /* an emulator: seen by the pipe's end */
                 check_ok(r);
                 check_eq(read(out, &byte, 1), 1);
+                if (number)
+                        check_ok(confab_job_signal(job, number));
                 check_eq(write(ready[1], "x", 1), 1);
                 for (;;)
                         pause();
@@ -504,19 +517,42 @@ static void dies_with_us(uint32_t flags) {
         /* What it leaves becomes ours: then we see that all of it ends. */
         orphans = prctl(PR_SET_CHILD_SUBREAPER, 1);
         kill(pid, SIGKILL);
-        while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-                ;
-        check_eq(errno, ECHILD);
+        all_end();
         if (orphans < 0)
                 skip("emulator: qemu-user 7.2 has no PR_SET_CHILD_SUBREAPER");
 }
 
 TEST_TIMEOUT(kill_9_of_the_supervisor, 60) {
-        dies_with_us(0);
+        dies_with_us(0, 0);
+}
+
+/* What ends or stops a program that has not asked for it, and is meant for the job: not for its guard. */
+TEST_TIMEOUT(what_is_sent_to_a_job_spares_its_guard, 60) {
+        dies_with_us(0, SIGPWR);
+        dies_with_us(0, SIGSTOP);
+}
+
+/* Killed by the first program, while the others are being started: the guard is there already. */
+TEST_TIMEOUT(kill_9_of_a_supervisor_that_is_starting, 60) {
+        char text[2000] = "sh -c 'sleep 1000 & kill -9 $PPID; wait'";
+        confab_job *job;
+        pid_t pid;
+
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+                skip("emulator: qemu-user 7.2 has no PR_SET_CHILD_SUBREAPER");
+        while (strlen(text) < sizeof(text) - 20)
+                strcat(text, " | sleep 1000");
+        pid = fork();
+        if (pid == 0) {
+                start_text(&job, text, CONFAB_JOB_DIE, NULL);
+                for (;;)
+                        pause();
+        }
+        all_end();
 }
 
 TEST_TIMEOUT(kill_9_of_a_supervisor_of_a_session, 60) {
-        dies_with_us(CONFAB_JOB_SESSION);
+        dies_with_us(CONFAB_JOB_SESSION, 0);
 }
 
 TEST(the_promise_ends_with_the_job) {
