@@ -107,7 +107,8 @@ CONFAB_API int confab_job_continue(confab_job *job, int foreground);
 /*
  * Ends the whole tree: SIGTERM to every stage, its group and all descendants, wherever they moved; what is still there after @grace_ns
  * gets SIGKILL, until nothing is left. Returns 0 when all have ended and every status is known; -ETIMEDOUT: something cannot be killed
- * (it hangs in the kernel, or belongs to another user).
+ * (it hangs in the kernel, or belongs to another user); -EMFILE, -ENFILE, -ENOMEM: the group has ended, of what has left it something may
+ * be there.
  */
 CONFAB_API int confab_job_end(confab_job *job, int64_t grace_ns);
 

@@ -3,8 +3,9 @@
 /*
  * A job's life: started, signalled, ended; waiting is in wait.c.
  *
- * The group's number is its first member's pid: the guard's, else the first stage's. It is safe to signal while one is unreaped or alive in
- * it; stages are reaped by the wait alone. Those before cannot go away while others are being started: so setpgid finds the group.
+ * The group's number is its first member's pid: the guard's, else the first stage's. It is the group's as long as that is not reaped, and
+ * while anybody is in the group the kernel gives the number to no process: so a process that has it then is a stranger. Stages are
+ * reaped by the wait alone. Those before cannot go away while others are being started: so setpgid finds the group.
  */
 #include "process/job.h"
 #include "base/cancel.h"
@@ -251,22 +252,31 @@ int cfb_job_ended(confab_job *job) {
         return error;
 }
 
+int cfb_job_group(const confab_job *job) {
+        const struct cfb_stage *first = &job->stages[0];
+
+        if (!job->group || job->guard_pidfd >= 0 ||
+            (first->pidfd >= 0 && syscall(SYS_pidfd_send_signal, first->pidfd, 0, NULL, 0) == 0))
+                return job->group;
+        return getpgid(job->group) < 0 && errno == ESRCH ? job->group : 0;
+}
+
 int cfb_job_signal(confab_job *job, int signal_number) {
-        int r = -ESRCH;
+        int r = -ESRCH, group = cfb_job_group(job);
         bool left = false;
 
         for (unsigned i = 0; i < job->n_stages; i++)
                 left = left || job->stages[i].pidfd >= 0;
         if (!left)
                 return -ESRCH;
-        if (job->group)
-                r = kill(-job->group, signal_number) < 0 ? -errno : 0;
+        if (group)
+                r = kill(-group, signal_number) < 0 ? -errno : 0;
         if (job->guard_pidfd >= 0 && signal_number == SIGSTOP)
                 cfb_spawn_signal(job->guard_pidfd, SIGCONT);
         for (unsigned i = 0; i < job->n_stages; i++) {
                 const struct cfb_stage *stage = &job->stages[i];
 
-                if (stage->pidfd < 0 || (job->group && getpgid(stage->pid) == job->group))
+                if (stage->pidfd < 0 || (group && getpgid(stage->pid) == group))
                         continue;
                 if (syscall(SYS_pidfd_send_signal, stage->pidfd, signal_number, NULL, 0) == 0)
                         r = 0;

@@ -111,6 +111,8 @@ bool cfb_job_look(confab_job *job); /* reaps what has ended; whether something s
 /* job.c */
 int cfb_job_ended(confab_job *job); /* nothing runs: terminal and guard; the error there is to tell */
 int cfb_job_signal(confab_job *job, int signal_number);
+/* The group's number, if it is still the group's; 0: none, or the number may be a stranger's by now. */
+int cfb_job_group(const confab_job *job);
 int cfb_job_refuse_other(const confab_job *job); /* -EOWNERDEAD in a forked child */
 
 #endif

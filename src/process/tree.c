@@ -12,7 +12,7 @@
  *      SIGSTOP to all that is found, again until nothing new is found: a tree that stands still forks no more and loses no orphan
  *      SIGKILL -> wait -> look again, since with ADOPT the children of the killed come to us
  *
- * Without /proc the group alone is reached.
+ * Without /proc the group alone is reached. Where descriptors are short some cannot be held: that is told, and the group is reached all the same.
  */
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -76,8 +76,13 @@ static bool add(struct tree *tree, struct process process) {
         return true;
 }
 
-/* One line of /proc: false where the process has ended or is a zombie. The name may hold anything, also ") R 1". */
-static bool read_process(struct process *process, const char *name) {
+/* What is not because of the process: it may be there. */
+static bool is_short(int error) {
+        return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+/* One line of /proc: 1; 0 where the process has ended or is a zombie; -errno. The name may hold anything, also ") R 1". */
+static int read_process(struct process *process, const char *name) {
         char path[64], line[512], state;
         const char *behind;
         ssize_t len;
@@ -86,16 +91,16 @@ static bool read_process(struct process *process, const char *name) {
         snprintf(path, sizeof(path), "/proc/%s/stat", name);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
-                return false;
+                return is_short(errno) ? -errno : 0;
         len = read(fd, line, sizeof(line) - 1);
         close(fd);
         if (len <= 0)
-                return false;
+                return 0;
         line[len] = '\0';
         behind = strrchr(line, ')');
         if (!behind || sscanf(behind + 1, " %c %d %d %d", &state, &process->parent, &process->group,
                               &process->session) != 4)
-                return false;
+                return 0;
         process->pid = atoi(name);
         process->pidfd = -1;
         return state != 'Z' && state != 'X';
@@ -109,10 +114,10 @@ static bool is_stage(const confab_job *job, int pid) {
 }
 
 /* Belongs to the job by what it is itself, not by its parent. */
-static bool is_root(const confab_job *job, const struct process *process) {
-        if (is_stage(job, process->pid) || (job->group && process->group == job->group))
+static bool is_root(const confab_job *job, int group, const struct process *process) {
+        if (is_stage(job, process->pid) || (group && process->group == group))
                 return true;
-        if ((job->flags & CONFAB_JOB_SESSION) && process->session == job->group)
+        if ((job->flags & CONFAB_JOB_SESSION) && group && process->session == group)
                 return true;
         return (job->flags & CONFAB_JOB_ADOPT) && process->parent == job->owner.pid;
 }
@@ -140,52 +145,67 @@ static void spread(struct tree *tree) {
         }
 }
 
-/* The one behind @pidfd is still the one that was read. */
-static bool hold(struct process *process) {
+/* 1: the one behind @pidfd is the one that was read; 0: that has changed; -errno. */
+static int hold(struct process *process) {
         struct process again;
         char name[16];
+        int r;
 
         process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
         if (process->pidfd < 0)
-                return false;
+                return is_short(errno) ? -errno : 0;
         snprintf(name, sizeof(name), "%d", process->pid);
-        return read_process(&again, name) && again.parent == process->parent && again.group == process->group;
+        r = read_process(&again, name);
+        return r > 0 ? again.parent == process->parent && again.group == process->group : r;
 }
 
-/* Everything of the job that is alive now, each with a pidfd; without the guard, which ends with the job. */
-static int look(struct tree *tree, const confab_job *job) {
+/* All processes there are, ours marked; without the guard, which ends with the job. */
+static int read_all(struct tree *tree, const confab_job *job, int group) {
         DIR *proc = opendir("/proc");
         const struct dirent *entry;
-        unsigned n = 0;
-        bool good = true;
+        int r = 0;
 
-        *tree = (struct tree){0};
         if (!proc)
-                return 0;
-        while (good && (entry = readdir(proc)) != NULL) {
+                return is_short(errno) ? -errno : 0;
+        while (r >= 0 && (entry = readdir(proc)) != NULL) {
                 struct process process;
 
-                if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
-                    !read_process(&process, entry->d_name))
+                if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
                         continue;
-                process.ours = process.pid != job->owner.pid && process.pid != job->guard_pid &&
-                               is_root(job, &process);
-                if (process.pid != job->owner.pid && process.pid != job->guard_pid)
-                        good = add(tree, process);
+                r = read_process(&process, entry->d_name);
+                if (r <= 0 || process.pid == job->owner.pid || process.pid == job->guard_pid)
+                        continue;
+                process.ours = is_root(job, group, &process);
+                if (!add(tree, process))
+                        r = -ENOMEM;
         }
         closedir(proc);
+        return r < 0 ? r : 0;
+}
+
+/* Everything of the job that is alive now, each with a pidfd. -errno: something else of it, out of its group, may be there. */
+static int look(struct tree *tree, const confab_job *job) {
+        int group = cfb_job_group(job), r;
+        unsigned n = 0;
+
+        *tree = (struct tree){0};
+        r = read_all(tree, job, group);
         if (tree->n)
                 spread(tree);
         for (unsigned i = 0; i < tree->n; i++) {
                 struct process process = tree->all[i];
+                int held = process.ours ? hold(&process) : 0;
 
-                if (process.ours && hold(&process))
+                if (held > 0) {
                         tree->all[n++] = process;
-                else
-                        cfb_closep(&process.pidfd);
+                        continue;
+                }
+                cfb_closep(&process.pidfd);
+                if (held < 0 && process.group != group)
+                        r = held;
         }
         tree->n = n;
-        return good ? 0 : cfb_failed(-ENOMEM, "end", NULL);
+        return r;
 }
 
 static void signal_all(const struct tree *tree, int number) {
@@ -214,25 +234,26 @@ static bool await(confab_job *job, const struct tree *tree, int64_t deadline_ns)
         return true;
 }
 
-static unsigned stop_all(struct tree *tree, const confab_job *job) {
-        unsigned before = 0, n = 0;
+/* 0, or what look said at last. */
+static int stop_all(struct tree *tree, const confab_job *job) {
+        unsigned before = 0;
+        int r = 0;
 
         for (int round = 0; round < ROUNDS; round++) {
                 tree_fini(tree);
-                if (look(tree, job) < 0)
-                        break;
+                r = look(tree, job);
                 signal_all(tree, SIGSTOP);
-                n = tree->n;
-                if (n == before)
+                if (tree->n == before)
                         break;
-                before = n;
+                before = tree->n;
         }
-        return n;
+        return r;
 }
 
 int cfb_tree_end(confab_job *job, int64_t grace_ns) {
         CFB_CLEANUP(tree_fini) struct tree tree = {0};
         int64_t deadline_ns = confab_after(grace_ns);
+        int r, missed = 0;
 
         if (grace_ns > 0) {
                 if (look(&tree, job) == 0 && tree.n > 0) {
@@ -246,15 +267,17 @@ int cfb_tree_end(confab_job *job, int64_t grace_ns) {
         }
         deadline_ns = confab_after(KILLED_NS);
         for (int round = 0; round < ROUNDS; round++) {
-                unsigned n = stop_all(&tree, job);
-
+                r = stop_all(&tree, job);
+                /* What was missed and is no child of ours, now or as an orphan, will not be found again. */
+                if (r < 0 || (job->flags & CONFAB_JOB_ADOPT))
+                        missed = r;
                 cfb_job_signal(job, SIGKILL);
                 signal_all(&tree, SIGKILL);
                 if (!await(job, &tree, deadline_ns))
                         return cfb_failed_with(-ETIMEDOUT, "end", NULL, NULL,
                                                "a process was killed and is still there", 0, 0);
-                if (n == 0)
+                if (tree.n == 0)
                         break;
         }
-        return 0;
+        return missed < 0 ? cfb_failed(missed, "end", "the job") : 0;
 }

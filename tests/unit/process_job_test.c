@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -620,6 +622,87 @@ TEST(an_interrupt_in_a_forked_child_writes_nowhere) {
         confab_job_interrupt(job);
         check_eq(pthread_join(thread, NULL), 0);
         confab_job_free(job);
+}
+
+/* The kernel's struct clone_args, whose header not every C library comes with. */
+struct clone_arguments {
+        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+                set_tid_size;
+};
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+
+/* A stage has ended, the other has left the group: the number is free, and somebody else's now. */
+TEST_TIMEOUT(a_group_number_used_again_is_not_ours, 60) {
+        int number, stranger;
+        confab_job *job;
+
+        do {
+                struct clone_arguments args = {.exit_signal = SIGCHLD, .set_tid_size = 1};
+
+                check_ok(start_text(&job, "true | setsid sleep 1000", 0, NULL));
+                number = status_of(job, 0).pid;
+                args.set_tid = (uintptr_t)&number;
+                while (getpgid(status_of(job, 1).pid) == number ||
+                       status_of(job, 0).state == CONFAB_STAGE_RUNNING)
+                        check_eq(confab_job_wait(job, confab_after(5 * ms)), -ETIMEDOUT);
+                stranger = (int)syscall(SYS_clone3, &args, sizeof(args));
+                if (stranger == 0) {
+                        syscall(SYS_setpgid, 0, 0);
+                        for (;;)
+                                syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+                }
+                if (stranger < 0) {
+                        int error = errno;
+
+                        confab_job_free(job);
+                        if (error == ENOSYS)
+                                skip("emulator: qemu-user has no clone3");
+                        if (error == EPERM)
+                                skip("needs root, and CAP_CHECKPOINT_RESTORE");
+                        check_eq(error, EEXIST); /* another one was quicker */
+                }
+        } while (stranger < 0);
+        setpgid(stranger, stranger);
+        check_ok(confab_job_signal(job, SIGTERM));
+        check_ok(confab_job_wait(job, CONFAB_FOREVER));
+        check_eq(status_of(job, 1).code, SIGTERM);
+        check_eq(waitpid(stranger, NULL, WNOHANG), 0);
+        check_ok(confab_job_end(job, 10 * ms));
+        check_eq(waitpid(stranger, NULL, WNOHANG), 0);
+        confab_job_free(job);
+        check_eq(kill(stranger, SIGKILL), 0);
+        check_eq(restarted(waitpid(stranger, NULL, 0)), stranger);
+}
+
+/* Without a descriptor what has left the group is not seen: that is said. */
+TEST_TIMEOUT(a_tree_that_cannot_be_seen_is_not_called_ended, 60) {
+        static const char script[] = "setsid sh -c 'echo $$ > a; mv a pid; sleep 1000; :' & wait";
+        const char *argv[] = {"sh", "-c", script, NULL};
+        struct confab_stage stage = {.size = sizeof(stage), .argv = argv};
+        struct rlimit before, few;
+        confab_job *job;
+        int fd, pid;
+
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+                skip("emulator: qemu-user 7.2 has no PR_SET_CHILD_SUBREAPER");
+        check_ok(confab_job_start(&job, &stage, 1, NULL));
+        appears("pid");
+        pid = atoi(content("pid"));
+        check(pid > 0);
+        check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+        few = before;
+        fd = dup(0);
+        few.rlim_cur = (rlim_t)fd;
+        close(fd);
+        check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+        check_eq(confab_job_end(job, 0), -EMFILE);
+        check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+        check_eq(confab_job_result(job), 128 + SIGKILL); /* what could be reached has ended */
+        confab_job_free(job);
+        check_eq(kill(-pid, SIGKILL), 0);
+        all_end();
 }
 
 /* A caller that knows more of a stage than this library. */
