@@ -63,8 +63,8 @@ struct confab_job_options {
  */
 #define CONFAB_JOB_DIE 16u
 /*
- * Orphans of this process come to it (PR_SET_CHILD_SUBREAPER) and count to the job: confab_job_end finds even daemons. For programs with
- * no other children than one job's.
+ * Orphans of this process come to it (PR_SET_CHILD_SUBREAPER, until the job is freed) and count to the job: confab_job_end finds even
+ * daemons. For programs with no other children than one job's.
  */
 #define CONFAB_JOB_ADOPT 32u
 

@@ -103,6 +103,9 @@ static int start_stage(confab_job *job, struct cfb_plan *plan, unsigned index) {
         int r;
 
         place(job, index, &plan->spawn);
+        /* Before: a program that cannot be executed had it already, and it is to be taken back from a group that is no more. */
+        if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND))
+                job->terminal_given = true;
         r = cfb_spawn(&stage->pidfd, &plan->spawn);
         if (r == -ENOEXEC)
                 r = spawn_as_script(&stage->pidfd, plan);
@@ -112,8 +115,6 @@ static int start_stage(confab_job *job, struct cfb_plan *plan, unsigned index) {
         stage->started_ns = confab_now();
         if (plan->spawn.flags & CFB_SPAWN_GROUP)
                 join(job, r);
-        if (index == 0 && (job->flags & CONFAB_JOB_FOREGROUND))
-                job->terminal_given = true;
         return 0;
 }
 
@@ -180,6 +181,17 @@ static int start_session(confab_job *job, struct cfb_plans *plans, struct cfb_gu
         return 0;
 }
 
+static int adopt(confab_job *job) {
+        int before = 0;
+
+        if (prctl(PR_GET_CHILD_SUBREAPER, &before, 0, 0, 0) == 0 && before)
+                return 0;
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+                return cfb_failed(-errno, "prctl", NULL);
+        job->adopts = true;
+        return 0;
+}
+
 static int start(confab_job *job, const struct confab_stage *stages, int terminal, uint32_t *failedp) {
         CFB_CLEANUP(cfb_plans_fini) struct cfb_plans plans = {0};
         CFB_CLEANUP(cfb_guard_fini) struct cfb_guard guard = {.fds = {{-1, 0}}};
@@ -191,8 +203,8 @@ static int start(confab_job *job, const struct confab_stage *stages, int termina
                 r = cfb_plans_init(&plans, job, stages);
         if (r >= 0 && (job->flags & CONFAB_JOB_DIE))
                 r = cfb_guard_init(&guard, job);
-        if (r >= 0 && (job->flags & CONFAB_JOB_ADOPT) && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-                r = cfb_failed(-errno, "prctl", NULL);
+        if (r >= 0 && (job->flags & CONFAB_JOB_ADOPT))
+                r = adopt(job);
         if (r >= 0)
                 r = job->flags & CONFAB_JOB_SESSION ? start_session(job, &plans, &guard)
                                                     : start_in_turn(job, &plans, &guard);
@@ -333,9 +345,13 @@ int confab_job_end(confab_job *job, int64_t grace_ns) {
 
 int confab_job_status(const confab_job *job, unsigned index, struct confab_stage_status *status) {
         const struct cfb_stage *stage;
+        int r;
 
         if (!job || !status || status->size < sizeof(*status))
                 return cfb_failed(-EINVAL, "status", "NULL, or a size that is too small");
+        r = cfb_job_refuse_other(job);
+        if (r < 0)
+                return r;
         if (index >= job->n_stages)
                 return -ENOENT;
         stage = &job->stages[index];
@@ -353,8 +369,13 @@ int confab_job_status(const confab_job *job, unsigned index, struct confab_stage
 }
 
 int confab_job_result(const confab_job *job) {
+        int r;
+
         if (!job)
                 return cfb_failed(-EINVAL, "result", "NULL");
+        r = cfb_job_refuse_other(job);
+        if (r < 0)
+                return r;
         for (unsigned i = 0; i < job->n_stages; i++)
                 if (job->stages[i].pidfd >= 0)
                         return -EAGAIN;
@@ -384,6 +405,8 @@ confab_job *confab_job_free(confab_job *job) {
         }
         if (mine)
                 cfb_job_ended(job);
+        if (mine && job->adopts)
+                prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
         for (unsigned i = 0; i < job->n_stages; i++)
                 cfb_closep(&job->stages[i].pidfd);
         cfb_pumps_free(job);

@@ -35,9 +35,10 @@ struct confab_job {
         unsigned n_stages;
         uint32_t flags;         /* CONFAB_JOB_* */
         struct cfb_owner owner; /* the process that started it */
-        int group;              /* process group of its own; 0: ours */
+        int group;              /* process group of its own; 0: ours. To be signalled: cfb_job_group */
         int terminal;           /* of FOREGROUND; -1: none */
         bool terminal_given;
+        bool adopts;         /* ADOPT, and it was this job that made us a subreaper */
         bool terminal_known; /* modes holds what it was when the job got it */
         struct termios modes;
         int guard_pid, guard_pidfd, guard_pipe; /* of DIE; -1: none */

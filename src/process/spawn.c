@@ -364,13 +364,13 @@ int cfb_spawn_session(int *pids, int *pidfds, struct cfb_spawn *spawns, unsigned
         pids[0] = clone_child(&pidfds[0], &children[0], stacks + STACK_LEN);
         if (pids[0] < 0)
                 r = -errno;
-        set_mask(before);
         if (r == 0 && children[0].error)
                 r = -children[0].error;
         if (r < 0)
                 cfb_failed(r, children[0].error ? children[0].failed : "clone", spawns->path);
-        else
+        else /* before a handler of SIGCHLD that reaps whatever ends can run */
                 r = open_pidfds(pids + 1, pidfds + 1, n_spawns - 1);
+        set_mask(before);
         if (r < 0)
                 kill_and_reap(pids, pidfds, n_spawns);
         munmap(stacks, stacks_len);

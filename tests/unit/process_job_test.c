@@ -470,6 +470,8 @@ TEST_TIMEOUT(a_daemon_ends_with_its_job, 60) {
         check_ok(confab_job_end(job, 10 * s)); /* all of them are polite */
         check_eq(confab_job_result(job), 128 + SIGTERM);
         confab_job_free(job);
+        check_eq(prctl(PR_GET_CHILD_SUBREAPER, &r), 0);
+        check_eq(r, 0); /* they come to us no more */
 }
 
 /* All that became ours ends, or the test's time does. */
@@ -580,6 +582,11 @@ TEST(a_forked_child_has_no_job) {
                 check_eq(confab_job_end(job, 0), -EOWNERDEAD);
                 check_eq(confab_job_continue(job, 0), -EOWNERDEAD);
                 check_eq(confab_job_descriptor(job), -EOWNERDEAD);
+                check_eq(confab_job_status(
+                                 job, 0,
+                                 &(struct confab_stage_status){.size = sizeof(struct confab_stage_status)}),
+                         -EOWNERDEAD);
+                check_eq(confab_job_result(job), -EOWNERDEAD);
                 confab_job_free(job);
                 _exit(0);
         }
@@ -703,6 +710,68 @@ TEST_TIMEOUT(a_tree_that_cannot_be_seen_is_not_called_ended, 60) {
         confab_job_free(job);
         check_eq(kill(-pid, SIGKILL), 0);
         all_end();
+}
+
+static void reap_all(int number) {
+        int saved = errno;
+
+        (void)number;
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
+        errno = saved;
+}
+
+/* As many a program does. It loses statuses, nothing else. */
+TEST(a_session_under_a_handler_that_reaps) {
+        struct sigaction action = {.sa_handler = reap_all, .sa_flags = SA_RESTART};
+        confab_job *job;
+
+        check_eq(sigaction(SIGCHLD, &action, NULL), 0);
+        for (int i = 0; i < 20; i++) {
+                int r = start_text(&job, "true | true | true", CONFAB_JOB_SESSION, NULL);
+
+                if (r == -EOPNOTSUPP)
+                        skip("clone(CLONE_VFORK) is emulated by fork here");
+                check_ok(r);
+                check_ok(confab_job_wait(job, CONFAB_FOREVER));
+                confab_job_free(job);
+        }
+}
+
+/* The terminal was given to a program that then could not be executed: it is ours again. */
+TEST(a_terminal_comes_back_from_a_program_that_is_none) {
+        int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status;
+        pid_t pid;
+
+        check(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+        file("broken", "#!/nonexistent/interpreter\n");
+        check_eq(chmod("broken", 0755), 0);
+        pid = fork();
+        if (pid == 0) {
+                const char *argv[] = {"./broken", NULL};
+                struct confab_stage stage = {.size = sizeof(stage), .argv = argv};
+                struct confab_job_options options = {.size = sizeof(options), .flags = CONFAB_JOB_FOREGROUND};
+                confab_job *job;
+                int r;
+
+                check(setsid() > 0);
+                options.terminal = open(ptsname(master), O_RDWR | O_CLOEXEC);
+                check(options.terminal > 0);
+                check_eq(tcgetpgrp(options.terminal), getpgrp());
+                r = confab_job_start(&job, &stage, 1, &options);
+                if (r == 0) {
+                        confab_job_free(job);
+                        _exit(77);
+                }
+                check_eq(r, -ENOENT);
+                check_eq(tcgetpgrp(options.terminal), getpgrp());
+                _exit(0);
+        }
+        check_eq(restarted(waitpid(pid, &status, 0)), pid);
+        close(master);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                skip("clone(CLONE_VFORK) is emulated by fork here");
+        check_eq(status, 0);
 }
 
 /* A caller that knows more of a stage than this library. */
