@@ -61,6 +61,7 @@ static const struct cli_option options[] = {
 };
 
 #define KILL_AFTER_NS INT64_C(5000000000)
+#define FRONT_LOOK_NS INT64_C(100000000)
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
 struct run {
@@ -69,7 +70,8 @@ struct run {
         unsigned n_stages;
         confab_job *job;
         uint32_t flags;
-        int terminal; /* -1: none */
+        int terminal;  /* -1: none */
+        bool in_front; /* the pipeline has it, or nobody is to hand it over */
         int64_t deadline_ns, kill_after_ns, began_ns;
         bool timed_out;
         int forwarded; /* signals passed on so far */
@@ -77,14 +79,14 @@ struct run {
 
 /* A signal for us is one for the job: its handler leaves word and wakes the wait. */
 static _Atomic(confab_job *) waited_for;
-static volatile sig_atomic_t came, came_from_kernel;
+static _Atomic int came, came_from_kernel;
 
 static void leave_word(int number, siginfo_t *info, void *context) {
         confab_job *job = atomic_load(&waited_for);
 
         (void)context;
-        came = number;
-        came_from_kernel = info->si_code == SI_KERNEL;
+        atomic_store(&came_from_kernel, info->si_code == SI_KERNEL);
+        atomic_store(&came, number);
         if (job != NULL)
                 confab_job_interrupt(job);
 }
@@ -120,6 +122,7 @@ static void choose_place(struct run *run) {
                 run->flags = tcgetpgrp(run->terminal) == getpgrp() ? CONFAB_JOB_FOREGROUND : CONFAB_JOB_STOPS;
         else if (run->terminal >= 0 && !cli_given(run->args, "die-with-parent"))
                 run->flags = CONFAB_JOB_SAME_GROUP;
+        run->in_front = run->flags != CONFAB_JOB_STOPS;
 }
 
 /* Nobody who could continue us: no parent in another group of our session. Then a stop would be for ever. */
@@ -129,22 +132,41 @@ static bool is_orphaned(void) {
         return getsid(0) == getpid() || getsid(parent) != getsid(0) || getpgid(parent) == getpgrp();
 }
 
-/* The job stopped: so do we, for our shell to see. When it lets us go on, so do we the job, in front or behind as we are. */
+static bool has_terminal(const struct run *run) {
+        return run->terminal >= 0 && tcgetpgrp(run->terminal) == getpgrp();
+}
+
+/*
+ * The job stopped: so do we, for our shell to see, unless it was for want of the terminal that we have got meanwhile. When the shell lets us
+ * go on, so do we the job, in front or behind as we are.
+ */
 static int stopped(struct run *run) {
-        if (!is_orphaned())
+        if ((run->in_front || !has_terminal(run)) && !is_orphaned())
                 raise(SIGSTOP);
-        return confab_job_continue(run->job, run->terminal >= 0 && tcgetpgrp(run->terminal) == getpgrp());
+        run->in_front = has_terminal(run);
+        return confab_job_continue(run->job, run->in_front);
+}
+
+/* `fg` gives the terminal to our group, and sends no signal to one that runs: it has to be looked for, as stops are. */
+static int64_t next_look(const struct run *run) {
+        int64_t look_ns = confab_after(FRONT_LOOK_NS);
+
+        return run->in_front || look_ns > run->deadline_ns ? run->deadline_ns : look_ns;
+}
+
+static int look_for_terminal(struct run *run) {
+        run->in_front = has_terminal(run) && confab_job_continue(run->job, true) >= 0;
+        return 0; /* what fails now is tried again */
 }
 
 /* A signal that the terminal sent to our whole group has reached the job already. A second one means: now. */
 static void pass_on(struct run *run) {
-        int number = came;
+        int number = atomic_exchange(&came, 0);
 
         if (number == 0)
                 return;
-        came = 0;
         cli_note_signal(number);
-        if ((run->flags & CONFAB_JOB_SAME_GROUP) != 0 && came_from_kernel != 0)
+        if ((run->flags & CONFAB_JOB_SAME_GROUP) != 0 && atomic_load(&came_from_kernel) != 0)
                 return;
         if (run->forwarded++ > 0)
                 confab_job_end(run->job, CONFAB_NOW);
@@ -154,7 +176,8 @@ static void pass_on(struct run *run) {
 
 static int wait_for_it(struct run *run) {
         for (;;) {
-                int r = confab_job_wait(run->job, run->deadline_ns);
+                int64_t until_ns = next_look(run);
+                int r = confab_job_wait(run->job, until_ns);
 
                 if (r == CONFAB_JOB_STOPPED)
                         r = stopped(run);
@@ -162,6 +185,8 @@ static int wait_for_it(struct run *run) {
                         pass_on(run);
                 else if (r != -ETIMEDOUT)
                         return r;
+                else if (until_ns != run->deadline_ns)
+                        r = look_for_terminal(run);
                 else if (!run->timed_out) {
                         run->timed_out = true;
                         run->deadline_ns = CONFAB_FOREVER;
@@ -242,7 +267,7 @@ static int run_job(struct run *run) {
         if (r < 0)
                 return could_not_start(run, r, failed);
         atomic_store(&waited_for, run->job);
-        if (came != 0) /* before the handler knew whom to wake */
+        if (atomic_load(&came) != 0) /* before the handler knew whom to wake */
                 confab_job_interrupt(run->job);
         r = wait_for_it(run);
         code = r < 0            ? cli_failed(run->args, r)
@@ -306,7 +331,7 @@ static int read_options(struct run *run) {
 }
 
 static int run(struct cli_args *args) {
-        struct run run = {.args = args, .terminal = -1, .kill_after_ns = KILL_AFTER_NS};
+        struct run run = {.args = args, .terminal = -1, .in_front = true, .kill_after_ns = KILL_AFTER_NS};
         bool text = args->n_operands == 1 && strcmp(args->operands[-1], "--") != 0;
         struct confab_stage command = {.size = sizeof(command), .argv = (const char *const *)args->operands};
         struct confab_pipeline *pipeline = NULL, whole = {.n_stages = 1, .stages = &command};

@@ -247,6 +247,35 @@ def bg_goes_on_behind():
 
 
 @test
+def fg_of_one_that_runs_hands_it_the_terminal():
+    """The shell gives the terminal to our group without a word to us: no signal comes to one that runs."""
+    for command in (TWO, TWO + " &"):
+        terminal = typed(command)
+        try:
+            pids = stages(terminal, 2)
+            if not command.endswith("&"):
+                terminal.keys("C-z")
+                terminal.shows("Stopped")
+                terminal.prompt()
+                terminal.type("bg")
+                all_in_state(terminal, pids, "SR")
+            terminal.type("clear; echo status=$?; fg")
+            terminal.shows("status=0")
+            terminal.until(lambda: stat(pids[0])[5] == stat(pids[0])[3], "the pipeline to have the terminal")
+            terminal.keys("C-z")
+            terminal.shows("Stopped")
+            all_in_state(terminal, pids + [confab_of(terminal)], "T")
+            terminal.type("clear; fg")
+            all_in_state(terminal, pids, "SR")
+            terminal.until(lambda: stat(pids[0])[5] == stat(pids[0])[3], "the pipeline to have the terminal again")
+            terminal.keys("C-c")
+            terminal.prompt()
+            assert sorted(terminal.lines("got", 2)) == ["a INT", "b INT"]
+        finally:
+            terminal.close()
+
+
+@test
 def reading_in_the_background_stops_until_fg():
     terminal = typed("confab run 'cat > typed' &")
     try:
