@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum variable {
         ADDRESS,
@@ -228,7 +229,7 @@ int cfb_service_command_start(int *pidfdp, const struct cfb_service *service, co
 
 void cfb_service_signal(const struct cfb_service *service, int pid, int pidfd, int signal_number) {
         if (service->command)
-                kill(-pid, signal_number); /* not reaped yet, so the number is still the group's */
-        else
+                kill(-pid, signal_number);            /* not reaped yet, so the number is still the group's */
+        if (!service->command || getpgid(pid) != pid) /* or it has left for another one */
                 cfb_spawn_signal(pidfd, signal_number);
 }
