@@ -214,6 +214,13 @@ static int change_to_copy(confab_transfer *transfer) {
         return 1;
 }
 
+/* A FIFO answers 0 before its first writer too; only then does it not poll (transport/fifo.c). Everything else at its end does. */
+static bool has_not_begun(int from) {
+        struct pollfd source = {.fd = from, .events = POLLIN};
+
+        return poll(&source, 1, 0) == 0;
+}
+
 /* Fills the empty pipe: with one piece for a socket, with all there is for a file. 1, 0 at the end, -EAGAIN. */
 static int fill_pipe(confab_transfer *transfer) {
         int from = transfer->source->fds[CFB_RECEIVING];
@@ -224,6 +231,8 @@ static int fill_pipe(confab_transfer *transfer) {
                                 false);
                 transfer->piped += n > 0 ? (size_t)n : 0;
         } while (n > 0 && transfer->move_len > MOVE_LEN && transfer->piped < transfer->move_len);
+        if (n == 0 && has_not_begun(from))
+                n = -EAGAIN;
         if (n == -EINVAL && transfer->piped == 0)
                 return change_to_copy(transfer);
         transfer->ended = n == 0;
@@ -302,6 +311,8 @@ static int step_direct(confab_transfer *transfer, uint64_t *moved) {
                 n = 0;
         if (n < 0)
                 return cfb_failed((int)n, "splice", confab_address(transfer->sink));
+        if (n == 0 && has_not_begun(from))
+                return would_wait(transfer, CONFAB_RECEIVE);
         transfer->ended = n == 0;
         *moved += (uint64_t)n;
         return n > 0;

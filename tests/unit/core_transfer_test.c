@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /* Transfers: every way bytes and messages can go, the end, and what is kept when a step stops in the middle. */
+#include "conversation.h"
 #include "core/endpoint.h"
 #include "harness.h"
 
@@ -227,6 +228,40 @@ TEST(a_step_says_what_it_waits_for) {
                 confab_close(out[i]);
         }
         free(bytes);
+}
+
+/* splice answers 0 for a FIFO before its first writer, as after its last. */
+TEST(a_fifo_nobody_has_written_to_is_waited_for) {
+        static const char *const sinks[] = {"pipe://", "unix://"}; /* one splice, and two */
+
+        for (unsigned i = 0; i < 2; i++) {
+                struct confab_message message = confab_message_of("first", 5),
+                                      got = confab_message_of(NULL, 0);
+                confab_endpoint *reader, *writer, *sink[2];
+                confab_transfer *transfer;
+                char address[512] = "fifo://";
+                uint64_t moved = 0;
+
+                check(getcwd(address + 7, sizeof(address) - 16) != NULL);
+                strcat(address, "/fifo");
+                check_ok(confab_listen(&reader, address, NULL, CONFAB_NOW));
+                check_ok(confab_pair(sink, sinks[i], NULL));
+                check_ok(confab_transfer_new(&transfer, reader, sink[1], NULL));
+                check_eq(confab_transfer_step(transfer, &moved, CONFAB_NOW), -EAGAIN);
+                check_ok(confab_open(&writer, address, NULL, soon()));
+                check_eq(confab_send(writer, &message, soon()), 5);
+                check_eq(confab_transfer_step(transfer, &moved, soon()), 1);
+                check_eq(moved, 5);
+                confab_close(writer);
+                check_eq(confab_transfer_step(transfer, &moved, soon()), 0);
+                check_eq(confab_receive(sink[0], &got, NULL, soon()), 1);
+                check_mem(got.data, "first", 5);
+                confab_release(sink[0], &got);
+                confab_transfer_free(transfer);
+                confab_close(reader);
+                confab_close(sink[0]);
+                confab_close(sink[1]);
+        }
 }
 
 TEST(a_sink_that_has_gone_is_an_error_and_no_signal) {
