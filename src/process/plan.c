@@ -9,6 +9,8 @@
  */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/folder.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "process/job.h"
 #include "process/program.h"
@@ -16,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DESCRIPTOR_MAX = 65535 };
 
@@ -60,6 +63,44 @@ int cfb_plans_keep(struct cfb_plans *plans, int fd) {
         return fd;
 }
 
+/* Of a file that a program was to have; a: it was to be written; b: its name begins in a folder of the program's. */
+static size_t explain_file(const struct cfb_failure *failure, char *text, size_t text_cap) {
+        const char *why = cfb_errno_text(-failure->error);
+        size_t used = 0;
+
+        cfb_append(text, text_cap, &used, "%s: ", failure->subject);
+        switch (-failure->error) {
+        case ENOENT:
+                why = failure->a ? "the folder it would be in is not there" : "there is no such file";
+                break;
+        case ENOTDIR:
+                why = "what should be a folder on the way there is none";
+                break;
+        case EISDIR:
+                why = "a folder cannot be written to";
+                break;
+        case EACCES:
+                why = failure->a ? "no permission to write it" : "no permission to read it";
+                if (!failure->b &&
+                    cfb_append_refusing_folder(text, text_cap, &used, failure->subject,
+                                               failure->a && access(failure->subject, F_OK) < 0))
+                        return used;
+                break;
+        }
+        cfb_append(text, text_cap, &used, "%s", why);
+        return used;
+}
+
+static size_t explain_folder(const struct cfb_failure *failure, char *text, size_t text_cap) {
+        size_t used = 0;
+
+        cfb_append(text, text_cap, &used, "%s: %s", failure->subject,
+                   failure->error == -ENOENT    ? "there is no such folder to run in"
+                   : failure->error == -ENOTDIR ? "it is no folder to run in"
+                                                : cfb_errno_text(-failure->error));
+        return used;
+}
+
 static int open_file(struct cfb_plans *plans, const struct cfb_plan *plan,
                      const struct confab_redirection *redirection) {
         static const int modes[] = {
@@ -71,7 +112,9 @@ static int open_file(struct cfb_plans *plans, const struct cfb_plan *plan,
                         modes[redirection->kind] | O_CLOEXEC | O_NOCTTY, 0666);
 
         if (fd < 0)
-                return cfb_failed(-errno, "open", redirection->name);
+                return cfb_failed_with(-errno, "open", redirection->name, explain_file, NULL,
+                                       redirection->kind != CONFAB_REDIRECT_READ,
+                                       plan->directory >= 0 && redirection->name[0] != '/');
         return cfb_plans_keep(plans, fd);
 }
 
@@ -132,7 +175,7 @@ static int plan_program(struct cfb_plan *plan, const struct confab_stage *stage,
         if (stage->directory) {
                 plan->directory = open(stage->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
                 if (plan->directory < 0)
-                        return cfb_failed(-errno, "chdir", stage->directory);
+                        return cfb_failed_with(-errno, "chdir", stage->directory, explain_folder, NULL, 0, 0);
                 plan->spawn.flags |= CFB_SPAWN_DIRECTORY;
                 plan->spawn.directory = plan->directory;
         }

@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/wake.h"
+#include "process/program.h"
 
 #include <confab/types.h>
 #include <errno.h>
@@ -298,11 +299,12 @@ int cfb_spawn(int *pidfdp, const struct cfb_spawn *spawn) {
         set_mask(before);
         munmap(stack, STACK_LEN);
         if (pid < 0)
-                return cfb_failed(-child.error, "clone", spawn->path);
+                return cfb_failed_with(-child.error, "clone", spawn->path, cfb_explain_start, NULL, 0, 0);
         if (child.error) {
                 cfb_spawn_wait(pidfd, CONFAB_FOREVER);
                 cfb_spawn_reap(pidfd, &status);
-                return cfb_failed(-child.error, child.failed, spawn->path);
+                return cfb_failed_with(-child.error, child.failed, spawn->path, cfb_explain_start, NULL, 0,
+                                       0);
         }
         *pidfdp = cfb_steal_fd(&pidfd);
         return pid;
@@ -367,7 +369,8 @@ int cfb_spawn_session(int *pids, int *pidfds, struct cfb_spawn *spawns, unsigned
         if (r == 0 && children[0].error)
                 r = -children[0].error;
         if (r < 0)
-                cfb_failed(r, children[0].error ? children[0].failed : "clone", spawns->path);
+                cfb_failed_with(r, children[0].error ? children[0].failed : "clone", spawns->path,
+                                cfb_explain_start, NULL, 0, 0);
         else /* before a handler of SIGCHLD that reaps whatever ends can run */
                 r = open_pidfds(pids + 1, pidfds + 1, n_spawns - 1);
         set_mask(before);

@@ -268,6 +268,49 @@ static int refused(const char *text, uint32_t *failedp) {
         return r;
 }
 
+static const char *explained(void) {
+        static char text[512];
+
+        confab_explain(text, sizeof(text));
+        return text;
+}
+
+TEST(sentences_of_what_is_not_there) {
+        static const struct {
+                const char *pipeline, *sentence;
+        } cases[] = {
+                {"cat < nofile", "nofile: there is no such file"},
+                {"echo > nofolder/x", "nofolder/x: the folder it would be in is not there"},
+                {"echo >> nofolder/x", "nofolder/x: the folder it would be in is not there"},
+                {"echo > plain/x", "plain/x: what should be a folder on the way there is none"},
+                {"echo > .", ".: a folder cannot be written to"},
+                {"./nofile", "./nofile: no such program"},
+                {"./plain", "./plain: no permission to execute it; chmod +x makes it executable"},
+                {"./.", "./.: a folder is no program"},
+        };
+        struct confab_stage stage = {.size = sizeof(stage), .argv = (const char *[]){"true", NULL}};
+        confab_job *job;
+        uint32_t failed;
+
+        file("plain", "x");
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                check(refused(cases[i].pipeline, &failed) < 0);
+                check_str(explained(), cases[i].sentence);
+        }
+        stage.directory = "nofolder";
+        check_eq(confab_job_start(&job, &stage, 1, NULL), -ENOENT);
+        check_str(explained(), "nofolder: there is no such folder to run in");
+        stage.directory = "plain";
+        check_eq(confab_job_start(&job, &stage, 1, NULL), -ENOTDIR);
+        check_str(explained(), "plain: it is no folder to run in");
+        stage = (struct confab_stage){.size = sizeof(stage), .argv = (const char *[]){"echo hi", NULL}};
+        check_eq(confab_job_start(&job, &stage, 1, NULL), -ENOENT);
+        check(strstr(explained(), "all of this was taken for its name") != NULL);
+        stage.argv = (const char *[]){"", NULL};
+        check_eq(confab_job_start(&job, &stage, 1, NULL), -ENOENT);
+        check_str(explained(), "the name of the program is empty");
+}
+
 TEST(all_or_nothing) {
         uint32_t failed = 77;
         char text[512];
@@ -315,6 +358,11 @@ TEST(a_later_one_that_is_no_program) {
         check_eq(r, -ENOENT);
         check_eq(failed, 2);
         check_eq(waitpid(-1, NULL, WNOHANG), -1);
+        check_str(explained(),
+                  "./broken: execve: its first line names /nonexistent/interpreter, which is not there");
+        file("broken", "#! /bin/nosh\r\necho\r\n");
+        check_eq(refused("./broken", &failed), -ENOENT);
+        check(strstr(explained(), "CR LF") != NULL);
 
         file("script", "echo from a script without a first line: $1\n");
         check_eq(chmod("script", 0755), 0);
