@@ -33,6 +33,17 @@ static const struct cli_option options[] = {
         CLI_OPTIONS_END,
 };
 
+/* flock(1)'s, and those of COMMAND. */
+static const struct cli_foreign foreign[] = {
+        {"n nb nonblock", "--deadline 0 does not wait"},
+        {"w wait", "--deadline 5s waits so long"},
+        {"x e exclusive", "without --shared it is exclusive"},
+        {"u unlock", "the lock ends when COMMAND does"},
+        {"E conflict-exit-code", "a lock that was not to be had is told by the exit status 124"},
+        {"", "what is COMMAND's stands behind --, as in confab lock FILE -- ls -l"},
+        {0},
+};
+
 static const struct cli_column columns[] = {
         {"pid", "of the process; nothing: it may not be seen from here", CLI_NUMBER, 0},
         {"command", "what the process is called", CLI_TEXT, 0},
@@ -252,6 +263,11 @@ static int run(struct cli_args *args) {
                 return cli_usage(args, "--show runs no command");
         if (!shows && args->n_operands < 2)
                 return cli_usage(args, "which command? confab lock FILE -- COMMAND, or --show");
+        if (!shows && strcmp(args->operands[-1], "--") != 0) /* cp -s would have been our -s */
+                return cli_usage(
+                        args,
+                        "put -- before the command, so that its options are its own: confab lock %s -- %s",
+                        args->operands[0], args->operands[1]);
         if (!shows && (cli_given(args, "json") || cli_given(args, "raw") || cli_given(args, "output")))
                 return cli_usage(args, "--json, --raw and --output are for --show");
         if ((n_ranges = read_ranges(args, ranges)) == 0 || cli_deadline(args, "deadline", &deadline_ns) != 0)
@@ -275,6 +291,7 @@ const struct cli_cmd cmd_lock = {
                    "126 where it cannot\nbe run. The deadline is for the lock, not for COMMAND.",
         .options = options,
         .columns = columns,
+        .foreign = foreign,
         .min_operands = 1,
         .max_operands = UINT_MAX,
         .run = run,

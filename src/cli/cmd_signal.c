@@ -7,10 +7,12 @@
  */
 #include "columns.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct cli_option options[] = {
         {"value", 'v', "N", "a number that goes along, to processes only", NULL},
@@ -18,6 +20,14 @@ static const struct cli_option options[] = {
         {"deadline", 'd', "DURATION", "give up after so long, with exit status 124: 5s, 250ms, 2m", NULL},
         CLI_TABLE_OPTIONS,
         CLI_OPTIONS_END,
+};
+
+/* kill(1)'s. */
+static const struct cli_foreign foreign[] = {
+        {"l list table L", "confab signal alone lists them"},
+        {"q queue", "--value N goes along"},
+        {"", "a signal is named without one: confab signal TERM 1234"},
+        {0},
 };
 
 static const struct cli_column columns[] = {
@@ -84,6 +94,8 @@ static bool read_target(const char *word, bool groups, int32_t *targetp) {
 static int check_target(const struct sending *s, const char *word) {
         int32_t target;
 
+        if (word[0] == '-' && (word[1] < '0' || word[1] > '9'))
+                return cli_usage(s->args, "'%s': options come before the signal's name", word);
         if (!read_target(word, s->groups, &target))
                 return cli_usage(s->args, "'%s' is no process: 1234 is one, -1234 a group", word);
         if ((s->groups || word[0] == '-') && s->valuep != NULL)
@@ -101,6 +113,30 @@ static int send_to(const struct sending *s, const char *word) {
         return r < 0 ? cli_failed(s->args, r) : CLI_DONE;
 }
 
+/* The first word is none. */
+static int no_such_signal(struct cli_args *args) {
+        const char *word = args->operands[0],
+                   *short_name = strncasecmp(word, "SIG", 3) == 0 ? word + 3 : word;
+        struct confab_signal signal = {.size = sizeof(signal)};
+        char name[16];
+
+        if (args->n_operands == 2 && word[0] >= '0' && word[0] <= '9' &&
+            confab_signal_number(args->operands[1]) >= 0)
+                return cli_usage(args, "'%s' is no signal; the signal comes first: confab signal %s %s", word,
+                                 args->operands[1], word);
+        for (int number = 1; confab_signal_describe(&signal, number) == 0; number++) {
+                for (size_t i = 0; i <= strlen(signal.name + 3) && i < sizeof(name); i++)
+                        name[i] = islower((unsigned char)short_name[0])
+                                          ? (char)tolower((unsigned char)signal.name[3 + i])
+                                          : signal.name[3 + i];
+                if (cli_resembles(short_name, name))
+                        return cli_usage(args, "there is no signal '%s'; perhaps %s is meant", word,
+                                         signal.name + 3);
+        }
+        cli_failed(args, confab_signal_number(word)); /* again: asking for names has failed since */
+        return CLI_USAGE;
+}
+
 static int run(struct cli_args *args) {
         struct sending s = {.args = args, .groups = cli_given(args, "group")};
         int64_t value = 0;
@@ -112,10 +148,11 @@ static int run(struct cli_args *args) {
                 code = cli_deadline(args, "deadline", &s.deadline_ns);
         if (code != CLI_DONE)
                 return code;
-        if (args->n_operands > 0 && (s.number = confab_signal_number(args->operands[0])) < 0) {
-                cli_failed(args, s.number);
-                return CLI_USAGE;
-        }
+        if (args->n_operands > 0 && (s.number = confab_signal_number(args->operands[0])) < 0)
+                return no_such_signal(args);
+        if (args->n_operands < 2 &&
+            (s.groups || cli_given(args, "value") || (args->n_operands == 1 && s.number == 0)))
+                return cli_usage(args, "a target is missing: confab signal NAME 1234, or -1234 for a group");
         if (args->n_operands < 2)
                 return print_table(args, s.number);
         if (cli_given(args, "value")) {
@@ -147,6 +184,7 @@ const struct cli_cmd cmd_signal = {
         .options = options,
         .columns = columns,
         .operand_words = "@signals",
+        .foreign = foreign,
         .max_operands = UINT_MAX,
         .verbatim = true,
         .run = run,

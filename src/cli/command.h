@@ -38,6 +38,12 @@ struct cli_option {
 struct cli_column;
 struct cli_args;
 
+/* An option other programs have for what this one does otherwise: what is said where it is given here. */
+struct cli_foreign {
+        const char *names; /* letters and long names, separated by blanks; "": every other one */
+        const char *hint;
+};
+
 struct cli_cmd {
         const char *name;
         const char *summary; /* one line, a capital first, no full stop */
@@ -47,6 +53,7 @@ struct cli_cmd {
         const struct cli_column *columns; /* of the table it prints (columns.h), for --help; NULL: none */
         const char *
                 operand_words; /* completion of the operands: words; "@addresses"; "@signals"; "@topics"; NULL: files */
+        const struct cli_foreign *foreign;   /* ends with {0}; NULL: none */
         unsigned min_operands, max_operands; /* UINT_MAX: any number */
         bool verbatim;                       /* the first operand ends the options: what follows is data */
         int (*run)(struct cli_args *args);   /* returns an enum cli_exit */

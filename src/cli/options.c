@@ -52,9 +52,24 @@ static const char *known_as(const struct cli_args *args, const char *name) {
         return NULL;
 }
 
+/* What the command has instead of the option @name that it does not have; NULL. */
+static const char *instead_of(const struct cli_args *args, const char *name) {
+        size_t len = strlen(name);
+
+        for (const struct cli_foreign *f = args->cmd->foreign; f != NULL && f->names != NULL; f++)
+                for (const char *at = f->names;; at += strcspn(at, " ") + 1) {
+                        if (f->names[0] == '\0' || (strcspn(at, " ") == len && strncmp(at, name, len) == 0))
+                                return f->hint;
+                        if (at[strcspn(at, " ")] == '\0')
+                                break;
+                }
+        return NULL;
+}
+
 /* --@word is no option, or the beginning of several: these, or the one it resembles, are named. */
 static int no_such_option(const struct cli_args *args, const char *word) {
         const char *begins[CLI_OPTIONS_MAX], *resembled = NULL;
+        const char *hint;
         char name[64];
         unsigned n = 0;
 
@@ -72,7 +87,16 @@ static int no_such_option(const struct cli_args *args, const char *word) {
                 resembled = known_as(args, name);
         if (resembled != NULL)
                 return cli_usage(args, "there is no option '--%s'; perhaps --%s is meant", name, resembled);
-        return cli_usage(args, "there is no option '--%s'", name);
+        hint = instead_of(args, name);
+        return cli_usage(args, "there is no option '--%s'%s%s", name, hint != NULL ? "; " : "",
+                         hint != NULL ? hint : "");
+}
+
+static int no_such_letter(const struct cli_args *args, char letter) {
+        const char *hint = instead_of(args, (const char[]){letter, '\0'});
+
+        return cli_usage(args, "there is no option -%c%s%s", letter, hint != NULL ? "; " : "",
+                         hint != NULL ? hint : "");
 }
 
 /* What getopt_long could not use, in our words. */
@@ -89,7 +113,7 @@ static int complain(const struct cli_args *args, char **argv, int code, int was_
         if (optopt >= 256)
                 return cli_usage(args, "'%s': this option takes no value", word);
         if (optopt != 0 && word[0] == '-' && word[1] != '-')
-                return cli_usage(args, "there is no option -%c", optopt);
+                return no_such_letter(args, (char)optopt);
         return no_such_option(args, word);
 }
 

@@ -95,7 +95,9 @@ static size_t explain_permission(const struct cfb_failure *failure, char *text, 
 static int open_failed(const confab_lock *lock, int error, const struct stat *status) {
         if (error == ENOENT)
                 return refuse(-error, lock,
-                              "there is no such file; CONFAB_LOCK_CREATE (confab lock --create) makes it");
+                              lock->flags & CONFAB_LOCK_CREATE ? "the folder it would be in is not there"
+                                                               : "there is no such file; CONFAB_LOCK_CREATE "
+                                                                 "(confab lock --create) makes it");
         if (error == ELOOP && !(lock->flags & CONFAB_LOCK_FOLLOW))
                 return refuse(-error, lock,
                               "it is a symbolic link, which somebody may turn elsewhere; give the file it "

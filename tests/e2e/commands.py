@@ -673,7 +673,11 @@ def signals_are_sent():
     assert process.wait(10) == -signal.SIGTERM
     run("signal", "0", str(process.pid), code=1)
     assert f"there is no process {process.pid}" in run.words, run.words
-    for words, said in ((["NONE", "1"], "there is no such signal"), (["TERM", "x"], "is no process"),
+    for words, said in ((["NONE", "1"], "there is no such signal"), (["TREM", "1"], "perhaps TERM is meant"), (["sigtrem"], "perhaps TERM"),
+                        (["1234", "TERM"], "the signal comes first: confab signal TERM 1234"), (["-9", "1234"], "TERM 1234"),
+                        (["-l"], "confab signal alone lists them"), (["--queue=5", "TERM", "1"], "--value"),
+                        (["TERM", "--group", "1"], "options come before"), (["0"], "a target is missing"),
+                        (["--group", "TERM"], "a target is missing"), (["--value=1", "RTMIN"], "a target is missing"), (["TERM", "x"], "is no process"),
                         (["--value", "1", "TERM", "-77"], "a value cannot go to a group"), (["TERM", "--"], "no target")):
         run("signal", *words, code=2)
         assert said in run.words, run.words
@@ -799,6 +803,14 @@ def lock_ends_with_the_status_of_its_command():
     for words in (["file"], ["--json", "file", "--", "true"], ["--show", "file", "--", "true"], ["--range=9-5", "file", "--", "true"],
                   ["--range=x", "file", "--", "true"], ["--range=1-2,", "file", "--", "true"], ["--range=" + "9" * 30, "file", "--", "true"]):
         run("lock", *words, code=2)
+    # what is the command's is never taken for ours
+    for words, said in ((["file", "cp", "-s", "file", "copy"], "put -- before the command"), (["file", "ls", "-l"], "stands behind --"),
+                        (["-n", "file", "--", "true"], "--deadline 0"), (["--nonblock", "file", "--", "true"], "--deadline 0"),
+                        (["-E", "5", "file", "--", "true"], "124"), (["--shraed", "file", "--", "true"], "perhaps --shared")):
+        run("lock", *words, code=2)
+        assert said in run.words, run.words
+    run("lock", "--create", "no/file", "--", "true", code=1)
+    assert "the folder it would be in is not there" in run.words, run.words
     os.symlink("file", "link")
     run("lock", "link", "--", "true", code=1)
     assert "--follow" in run.words
