@@ -34,8 +34,8 @@ static void copy_cut(char *to, size_t to_cap, const char *from) {
         to[len] = '\0';
 }
 
-int cfb_failed_with(int error, const char *call, const char *subject, cfb_explainer *explain,
-                    const char *detail, int64_t a, int64_t b) {
+void cfb_record_with(int error, const char *call, const char *subject, cfb_explainer *explain,
+                     const char *detail, int64_t a, int64_t b) {
         last.error = error;
         last.call = call;
         copy_cut(last.subject, sizeof(last.subject), subject);
@@ -43,11 +43,11 @@ int cfb_failed_with(int error, const char *call, const char *subject, cfb_explai
         last.a = a;
         last.b = b;
         last.explain = explain;
-        return cfb_trace(error);
+        (void)cfb_trace(error);
 }
 
-int cfb_failed(int error, const char *call, const char *subject) {
-        return cfb_failed_with(error, call, subject, NULL, NULL, 0, 0);
+void cfb_record(int error, const char *call, const char *subject) {
+        cfb_record_with(error, call, subject, NULL, NULL, 0, 0);
 }
 
 struct cfb_failure *cfb_last_failure(void) {

@@ -23,10 +23,24 @@ struct cfb_failure {
 };
 typedef size_t cfb_explainer(const struct cfb_failure *failure, char *text, size_t text_cap);
 
-/* Records a failure of this thread and returns @error (negative). @subject and @detail are copied; both may be NULL. */
-int cfb_failed(int error, const char *call, const char *subject);
-int cfb_failed_with(int error, const char *call, const char *subject, cfb_explainer *explain,
-                    const char *detail, int64_t a, int64_t b);
+void cfb_record(int error, const char *call, const char *subject);
+void cfb_record_with(int error, const char *call, const char *subject, cfb_explainer *explain,
+                     const char *detail, int64_t a, int64_t b);
+
+/*
+ * Records a failure of this thread and returns @error (negative). @subject and @detail are copied; both may be NULL.
+ * Inline: so whoever reads the caller, compilers and analyzers too, sees that the result is negative.
+ */
+static inline int cfb_failed_with(int error, const char *call, const char *subject, cfb_explainer *explain,
+                                  const char *detail, int64_t a, int64_t b) {
+        cfb_record_with(error, call, subject, explain, detail, a, b);
+        return error;
+}
+
+static inline int cfb_failed(int error, const char *call, const char *subject) {
+        cfb_record(error, call, subject);
+        return error;
+}
 
 /* The last failure of this thread: for explainers' tests and for adding a subject the place of failure did not know. */
 struct cfb_failure *cfb_last_failure(void);

@@ -8,6 +8,7 @@
 #include "wire/frame.h"
 
 #include <confab/endpoint.h>
+#include <errno.h>
 #include <stdbool.h>
 
 /* The keys, each with one bit: a transport says which it has. One line each in the table in address.c. */
@@ -83,7 +84,11 @@ void cfb_address_encode(char *text, size_t text_cap, size_t *used, const char *r
 
 /* Records -EINVAL at byte @at of the decoded rest with @why ("the port is not a number"), for a transport's own checks. */
 int cfb_address_refuse(const struct cfb_address *address, size_t at, const char *why);
-/* Records -EOPNOTSUPP: @what ("descriptors in messages") is not to be had with this mechanism. */
-int cfb_unsupported(const struct cfb_address *address, const char *call, const char *what);
+/* Records -EOPNOTSUPP and returns it: @what ("descriptors in messages") is not to be had with this mechanism. */
+void cfb_record_unsupported(const struct cfb_address *address, const char *call, const char *what);
+static inline int cfb_unsupported(const struct cfb_address *address, const char *call, const char *what) {
+        cfb_record_unsupported(address, call, what);
+        return -EOPNOTSUPP;
+}
 
 #endif

@@ -258,15 +258,14 @@ int cfb_refuse(int error, const char *text, cfb_explainer *explain, const char *
         return cfb_failed_with(error, "address", subject, explain, detail, a, b);
 }
 
-int cfb_refuse_place(const char *text, int64_t place, const char *why) {
-        return cfb_refuse(-EINVAL, text, cfb_explain_place, why, strlen(why), place, 0);
+int cfb_refuse_place(const char *text, int64_t position, const char *why) {
+        return cfb_refuse(-EINVAL, text, cfb_explain_place, why, strlen(why), position, 0);
 }
 
-int cfb_unsupported(const struct cfb_address *address, const char *call, const char *what) {
+void cfb_record_unsupported(const struct cfb_address *address, const char *call, const char *what) {
         const char *text = address->text ? address->text : address->transport->scheme;
-        int r = cfb_refuse(-EOPNOTSUPP, text, explain_unsupported, what, strlen(what), 0,
-                           cfb_transport_number(address->transport));
 
+        (void)cfb_refuse(-EOPNOTSUPP, text, explain_unsupported, what, strlen(what), 0,
+                         cfb_transport_number(address->transport));
         cfb_last_failure()->call = call;
-        return r;
 }

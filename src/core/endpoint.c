@@ -96,11 +96,11 @@ int cfb_address_read(struct cfb_address *address, const char *text, const struct
         return r;
 }
 
-int cfb_unsupported_of(const confab_endpoint *endpoint, const char *call, const char *what) {
+void cfb_record_unsupported_of(const confab_endpoint *endpoint, const char *call, const char *what) {
         struct cfb_address named = endpoint->address;
 
         named.text = endpoint->name ? endpoint->name : endpoint->address.text;
-        return cfb_unsupported(&named, call, what);
+        cfb_record_unsupported(&named, call, what);
 }
 
 static size_t buffer_cap_of(const confab_endpoint *endpoint) {

@@ -11,6 +11,7 @@
 #include "core/rest.h"
 
 #include <confab/endpoint.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -121,6 +122,11 @@ int cfb_address_read(struct cfb_address *address, const char *text, const struct
 void cfb_tell(uint32_t kind, const char *address, int64_t value);
 
 /* As cfb_unsupported, for an endpoint (accepted ones have no address text of their own). */
-int cfb_unsupported_of(const struct confab_endpoint *endpoint, const char *call, const char *what);
+void cfb_record_unsupported_of(const struct confab_endpoint *endpoint, const char *call, const char *what);
+static inline int cfb_unsupported_of(const struct confab_endpoint *endpoint, const char *call,
+                                     const char *what) {
+        cfb_record_unsupported_of(endpoint, call, what);
+        return -EOPNOTSUPP;
+}
 
 #endif

@@ -363,15 +363,11 @@ int cfb_socket_failed_on(int error, const char *call, const char *subject, const
         return cfb_failed_with(error, call, subject, explain, on, 0, 0);
 }
 
-static size_t explain_sentence(const struct cfb_failure *failure, char *text, size_t text_cap) {
+size_t cfb_socket_explain_sentence(const struct cfb_failure *failure, char *text, size_t text_cap) {
         size_t used = begin(failure, text, text_cap);
 
         cfb_append(text, text_cap, &used, "%s", failure->detail);
         return used;
-}
-
-int cfb_socket_refused(int error, const char *call, const char *subject, const char *sentence) {
-        return cfb_failed_with(error, call, subject, explain_sentence, sentence, 0, 0);
 }
 
 static size_t explain_large(const struct cfb_failure *failure, char *text, size_t text_cap) {

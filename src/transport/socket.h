@@ -132,7 +132,10 @@ extern const struct cfb_transport cfb_tr_unix, cfb_tr_tcp, cfb_tr_udp;
 /* The same with what it was tried on beside the address: a path, one of several addresses. */
 int cfb_socket_failed_on(int error, const char *call, const char *subject, const char *on);
 /* Records a failure that has its words already. */
-int cfb_socket_refused(int error, const char *call, const char *subject, const char *sentence);
+cfb_explainer cfb_socket_explain_sentence;
+static inline int cfb_socket_refused(int error, const char *call, const char *subject, const char *sentence) {
+        return cfb_failed_with(error, call, subject, cfb_socket_explain_sentence, sentence, 0, 0);
+}
 /* -EMSGSIZE: @len bytes, where @max fit. */
 int cfb_socket_too_large(const char *call, const struct confab_endpoint *endpoint, uint64_t len,
                          uint64_t max);
