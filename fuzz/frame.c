@@ -69,7 +69,7 @@ static struct outcome feed(enum cfb_frame_kind kind, uint64_t max, const uint8_t
                 }
                 memmove(data, data + start, data_len - start);
                 data_len -= start;
-                must(data_len <= max + 4 * 65537);
+                must(data_len <= max + UINT64_C(4) * 65537);
         }
         free(data);
         return outcome;

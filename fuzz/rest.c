@@ -41,12 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t data_len) {
         while (confab_mechanism(n, NULL, NULL, NULL) == 0)
                 n++;
         must(n > 0 && confab_mechanism(data[0] % n, &scheme, NULL, NULL) == 0);
-        text = malloc(strlen(scheme) + 3 + data_len);
-        must(text);
-        strcpy(text, scheme);
-        strcat(text, "://");
-        memcpy(text + strlen(scheme) + 3, data + 1, data_len - 1);
-        text[strlen(scheme) + 3 + data_len - 1] = '\0';
+        must(asprintf(&text, "%s://%.*s", scheme, (int)data_len - 1, (const char *)data + 1) >= 0);
         r = confab_properties(&properties, text);
         must(r <= 0);
         if (r < 0) {

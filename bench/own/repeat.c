@@ -9,8 +9,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-extern char **environ;
-
 static double milliseconds(void) {
         struct timespec now;
 

@@ -17,8 +17,6 @@
 enum { MIB = 1 << 20 };
 
 static char program[] = "/bin/true", *arguments[] = {program, NULL};
-extern char **environ;
-
 static void die(const char *what) {
         fprintf(stderr, "spawn_cost: %s\n", what);
         exit(1);

@@ -8,7 +8,7 @@
  * Why: on processors whose kernel empties the return-address predictor at every entry (AMD's "safe RET" among them) each return after a
  * system call is mispredicted: measured 60 ns for the first and 8 ns for each further one, of 330 ns for a small write to a pipe.
  * The fewer functions lie around the call the better; the C library's is one of them. Where there is no assembly for the
- * architecture, and under sanitizers, which watch memory through the C library's functions, those are called after all.
+ * architecture, and under sanitizers and analyzers, which watch memory through the C library's functions, those are called after all.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -21,7 +21,7 @@
 #define CFB_SYSCALL_BY_LIBC 1
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang_analyzer__)
 #define CFB_SYSCALL_BY_LIBC 1
 #endif
 

@@ -21,14 +21,20 @@ static inline double cli_log2(double x) {
 
         if (!(x >= 1e-300 && x <= 1e300)) /* nothing measured is; and the loops end */
                 return x > 1 ? 1000 : -1000;
-        for (; x > 1.5; x /= 2)
+        while (x > 1.5) {
+                x /= 2;
                 whole++;
-        for (; x < 0.75; x *= 2)
+        }
+        while (x < 0.75) {
+                x *= 2;
                 whole--;
+        }
         y = (x - 1) / (x + 1);
         power = y;
-        for (int i = 1; i < 30; i += 2, power *= y * y)
+        for (int i = 1; i < 30; i += 2) {
                 sum += power / i;
+                power *= y * y;
+        }
         return whole + 2 * sum / 0.69314718055994530942;
 }
 
@@ -36,10 +42,10 @@ static inline double cli_log2(double x) {
 static inline double cli_decade_below(double x) {
         double decade = 1;
 
-        for (; decade * 10 <= x && decade < 1e300; decade *= 10)
-                ;
-        for (; decade > x && decade > 1e-300; decade /= 10)
-                ;
+        while (decade * 10 <= x && decade < 1e300)
+                decade *= 10;
+        while (decade > x && decade > 1e-300)
+                decade /= 10;
         return decade;
 }
 

@@ -186,12 +186,14 @@ static void measure_row(struct row *row, const char *address) {
 static int read_sizes(struct bench *bench) {
         const char *text = cli_text(bench->args, "size");
         char copy[512], *state = NULL;
+        size_t text_len;
 
         if (!text)
                 text = "64,4096,65536";
-        if (strlen(text) >= sizeof(copy))
+        text_len = strlen(text);
+        if (text_len >= sizeof(copy))
                 return cli_usage(bench->args, "--size: too many sizes");
-        strcpy(copy, text);
+        memcpy(copy, text, text_len + 1);
         for (char *word = strtok_r(copy, ",", &state); word; word = strtok_r(NULL, ",", &state)) {
                 uint64_t size;
 

@@ -63,12 +63,21 @@ static void clear_line(const struct demo *demo) {
                 fputs("\r\033[K", stderr);
 }
 
+static bool may_show(struct demo *demo) {
+        enum { BETWEEN_NS = 100 * 1000 * 1000 };
+        int64_t now_ns = confab_now();
+
+        if (!demo->terminal || now_ns - demo->shown_ns < BETWEEN_NS)
+                return false;
+        demo->shown_ns = now_ns;
+        return true;
+}
+
 static void show_reading(uint64_t n_bytes, void *data) {
         struct demo *demo = data;
 
-        if (!demo->terminal || confab_now() - demo->shown_ns < 100 * 1000 * 1000)
+        if (!may_show(demo))
                 return;
-        demo->shown_ns = confab_now();
         fprintf(stderr, "\r\033[Kreading the input: %.0f MB", (double)n_bytes / 1e6);
 }
 
@@ -76,9 +85,8 @@ static void show_progress(struct measure_job *job, void *data) {
         struct demo *demo = data;
         uint64_t done = atomic_load(&job->progress);
 
-        if (!demo->terminal || confab_now() - demo->shown_ns < 100 * 1000 * 1000)
+        if (!may_show(demo))
                 return;
-        demo->shown_ns = confab_now();
         if (job->corpus)
                 fprintf(stderr, "\r\033[K[%u/%u] %s: %.0f MB carried and verified", demo->n_rows + 1,
                         demo->n_all, job->label, (double)done / 1e6);

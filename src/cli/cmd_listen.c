@@ -268,8 +268,10 @@ static int run(struct cli_args *args) {
                 r = confab_loop_run(server.loop);
         if (r < 0)
                 server.code = cli_failed(args, r);
-        while (server.clients != NULL)
-                end_client(server.clients);
+        for (struct client *client = server.clients, *next; client != NULL; client = next) {
+                next = client->next;
+                end_client(client);
+        }
         confab_loop_free(server.loop);
         return server.code;
 }

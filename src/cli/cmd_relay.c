@@ -328,8 +328,10 @@ static int run(struct cli_args *args) {
                 r = confab_loop_run(relay.loop);
         if (r < 0)
                 relay.code = cli_failed(args, r);
-        while (relay.pairs != NULL)
-                end_pair(relay.pairs);
+        for (struct pair *pair = relay.pairs, *next; pair != NULL; pair = next) {
+                next = pair->next;
+                end_pair(pair);
+        }
         confab_loop_remove(relay.accepting);
         confab_close(relay.listener);
         confab_loop_free(relay.loop);

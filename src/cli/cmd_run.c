@@ -286,7 +286,6 @@ static int run_job(struct run *run) {
 
 /* The environment with what --env says laid over it; NULL: as it is. The caller's. */
 static const char **make_environment(struct cli_args *args) {
-        extern char **environ;
         const char **envp, *setting;
         unsigned n = 0, n_settings = 0;
 

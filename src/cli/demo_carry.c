@@ -295,7 +295,7 @@ static int tree_ends(struct verifier *verifier, const struct part *part) {
         carried->tree_len = len;
         carried->tree_right = true;
         carried->tree_ns = confab_now() - verifier->job->near.begin_ns;
-        for (int i = 0; i < DEMO_SUM; i++)
+        for (size_t i = 0; i < DEMO_SUM; i++)
                 snprintf(carried->tree_sum + 2 * i, 3, "%02x", part->sum[i]);
         return 0;
 }

@@ -122,7 +122,8 @@ static int make_tcp(struct measure_job *job) {
 }
 
 static int make_udp(struct measure_job *job) {
-        struct timeval patience = {.tv_usec = 50 * 1000};
+        enum { PATIENCE_US = 50 * 1000 };
+        struct timeval patience = {.tv_usec = PATIENCE_US};
         struct sockaddr_in names[2];
         int fds[2];
 

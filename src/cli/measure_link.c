@@ -237,15 +237,15 @@ int measure_await(struct measure_job *job, const _Atomic uint32_t *word, uint32_
 
 static int prepare_room(struct measure_job *job, struct measure_ends *ends) {
         enum { LARGEST = 16 * 1024 * 1024 };
+        const size_t room_len = ROOM_BEFORE + LARGEST;
         unsigned char *memory;
 
         ends->room_len = LARGEST;
-        memory = mmap(NULL, 2 * (ROOM_BEFORE + LARGEST), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+        memory = mmap(NULL, 2 * room_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED)
                 return measure_fail(job, -ENOMEM, "no memory for messages");
         ends->room = memory + ROOM_BEFORE;
-        ends->bare_room = memory + ROOM_BEFORE + LARGEST + ROOM_BEFORE;
+        ends->bare_room = memory + room_len + ROOM_BEFORE;
         return 0;
 }
 

@@ -332,7 +332,7 @@ static int64_t ping(struct measure_job *job, struct measure_ends *ends, const st
         int r;
 
         measure_give_order(job, order);
-        begin = confab_now();
+        last = begin = confab_now();
         for (uint64_t i = 0; i < order->count; i++) {
                 int64_t sent = confab_now();
 
@@ -357,6 +357,7 @@ static uint64_t between(double value, uint64_t low, uint64_t high) {
 
 int measure_latency(struct measure_job *job, struct measure_ends *ends, enum measure_by by,
                     enum measure_mode mode, uint64_t size, double seconds, struct measure_latency *latency) {
+        enum { SAMPLES_MAX = 4 * 1000 * 1000 };
         struct measure_order order = {MEASURE_ECHO, by, mode, size, 200};
         int64_t *samples, took;
 
@@ -364,7 +365,7 @@ int measure_latency(struct measure_job *job, struct measure_ends *ends, enum mea
         took = ping(job, ends, &order, NULL); /* warms up, and tells how many fit into the time */
         if (took < 0)
                 return (int)took;
-        order.count = between(seconds * 1e9 / ((double)took / (double)order.count + 1), 100, 4 * 1000 * 1000);
+        order.count = between(seconds * 1e9 / ((double)took / (double)order.count + 1), 100, SAMPLES_MAX);
         samples = calloc(order.count, sizeof(*samples));
         if (!samples)
                 return measure_fail(job, -ENOMEM, "no memory for samples");
@@ -408,6 +409,7 @@ static int flood(struct measure_job *job, struct measure_ends *ends, const struc
 /* How many messages fill @seconds: doubled until that can be told, which warms up too. */
 static int calibrate(struct measure_job *job, struct measure_ends *ends, struct measure_order *order,
                      double seconds) {
+        enum { LONG_ENOUGH_NS = 20 * 1000 * 1000 };
         struct measure_throughput throughput;
         double fastest = 0;
         int64_t begin, took;
@@ -422,7 +424,7 @@ static int calibrate(struct measure_job *job, struct measure_ends *ends, struct 
                 /* The fastest run counts: on a busy machine a short one that was put aside would end this too early. */
                 if (order->count >= 1024 && throughput.messages_per_s > fastest)
                         fastest = throughput.messages_per_s;
-                if ((took > 20 * 1000 * 1000 && order->count >= 1024) || order->count >= 1 << 24)
+                if ((took > LONG_ENOUGH_NS && order->count >= 1024) || order->count >= 1 << 24)
                         break;
         }
         order->count = between(fastest * seconds, 1024, UINT64_C(1) << 32);

@@ -38,14 +38,20 @@ static struct axis latency_axis(const struct demo_report *report) {
 }
 
 static void write_grid(FILE *file, const struct axis *axis) {
-        for (double tick = axis->low; tick <= axis->high * 1.01; tick *= 10)
+        double tick = axis->low;
+
+        while (tick <= axis->high * 1.01) {
                 fprintf(file, "<line class=\"grid\" x1=\"%.2f%%\" x2=\"%.2f%%\" y1=\"0\" y2=\"30\"/>",
                         place(axis, tick), place(axis, tick));
+                tick *= 10;
+        }
 }
 
 static void write_ticks(FILE *file, const struct axis *axis) {
+        double tick = axis->low;
+
         fputs("<div></div><svg height=\"20\">", file);
-        for (double tick = axis->low; tick <= axis->high * 1.01; tick *= 10) {
+        while (tick <= axis->high * 1.01) {
                 const char *anchor = tick == axis->low ? "start" : "middle";
 
                 fprintf(file, "<text x=\"%.2f%%\" y=\"15\" text-anchor=\"%s\">", place(axis, tick),
@@ -57,6 +63,7 @@ static void write_ticks(FILE *file, const struct axis *axis) {
                 else
                         fprintf(file, "%g µs", tick / 1e3);
                 fputs("</text>", file);
+                tick *= 10;
         }
         fputs("</svg>\n", file);
 }
@@ -171,9 +178,9 @@ static void write_frame(FILE *file, const struct axis *axis) {
                      {65536, "64 KiB", "end"}};
 
         /* Labels of 12 pixels: at most six of them in the height of a plot. */
-        double step = axis->high / axis->low > 1.01e5 ? 100 : 10;
+        double step = axis->high / axis->low > 1.01e5 ? 100 : 10, tick = axis->low;
 
-        for (double tick = axis->low; tick <= axis->high * 1.01; tick *= step) {
+        while (tick <= axis->high * 1.01) {
                 double y = rate_place(axis, tick);
 
                 fprintf(file,
@@ -187,6 +194,7 @@ static void write_frame(FILE *file, const struct axis *axis) {
                         tick >= 1e9   ? "GB"
                         : tick >= 1e6 ? "MB"
                                       : "kB");
+                tick *= step;
         }
         for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
                 fprintf(file, "<text x=\"%.2f%%\" y=\"%d\" text-anchor=\"%s\">%s</text>",

@@ -215,8 +215,9 @@ int connectSocket(const char *host, int port) {
         if (!host || port < 1 || port > 65535)
                 return failed(-EINVAL);
         r = address_of(address, sizeof(address), host, port);
-        if (r == 0)
-                r = confab_open(&endpoint, address, NULL, CONFAB_FOREVER);
+        if (r < 0)
+                return failed(r);
+        r = confab_open(&endpoint, address, NULL, CONFAB_FOREVER);
         return r < 0 ? failed(r) : add(endpoint);
 }
 

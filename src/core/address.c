@@ -83,7 +83,7 @@ static void decode(char *to, const char *from, size_t len) {
 
         while (from < end)
                 if (*from == '%') {
-                        *to++ = (char)(hex_value(from[1]) << 4 | hex_value(from[2]));
+                        *to++ = (char)(hex_value(from[1]) * 16 + hex_value(from[2]));
                         from += 3;
                 } else {
                         *to++ = *from++;

@@ -27,6 +27,7 @@
 #include "core/message.h"
 #include "core/transport.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -222,6 +223,7 @@ static void lend(struct cfb_framed *framed, struct confab_message *message) {
         struct cfb_buffer *buffer = framed->buffer;
         size_t covers = framed->start + framed->consumed;
 
+        assert(buffer); /* what was found lies in it */
         *message = confab_message_of(buffer->bytes + framed->start + framed->at, framed->len);
         message->flags = CONFAB_MESSAGE_LENT;
         message->lender = buffer;
@@ -257,9 +259,9 @@ static int make_room(confab_endpoint *endpoint) {
                                          : cfb_buffer_take(endpoint->pool);
                 if (!fresh)
                         return cfb_failed(-ENOMEM, "receive", confab_address(endpoint));
-                if (have)
+                if (old)
                         memcpy(fresh->bytes, old->bytes + framed->start, have);
-                if (framed->descriptors_end) {
+                if (old && framed->descriptors_end) {
                         memcpy(fresh->descriptors, old->descriptors, old->n_descriptors * sizeof(int));
                         fresh->n_descriptors = old->n_descriptors;
                         old->n_descriptors = 0;

@@ -148,7 +148,7 @@ static int start_in_turn(confab_job *job, struct cfb_plans *plans, struct cfb_gu
 static int start_session(confab_job *job, struct cfb_plans *plans, struct cfb_guard *guard) {
         unsigned n_guards = (job->flags & CONFAB_JOB_DIE) != 0, n = job->n_stages + n_guards;
         CFB_CLEANUP(cfb_releasep) struct cfb_spawn *spawns = cfb_allocate(n * sizeof(*spawns));
-        CFB_CLEANUP(cfb_releasep) int *pids = cfb_allocate(2 * n * sizeof(*pids));
+        CFB_CLEANUP(cfb_releasep) int *pids = cfb_allocate(2 * sizeof(*pids) * n);
         int r = 0;
 
         if (!spawns || !pids)

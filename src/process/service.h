@@ -98,8 +98,8 @@ int64_t cfb_service_jitter(int64_t ns);
 
 /* In a child, first: dies with the supervisor unless told otherwise, and has the signals a child shall have. */
 void cfb_service_in_child(const struct cfb_service *service);
-/* Serves @client in a process that has nothing else to do, and closes it: 0 or what went wrong. */
-int cfb_service_converse(const struct cfb_service *service, confab_endpoint *client);
+/* Serves the client of @endpoint in a process that has nothing else to do, and closes it: 0 or what went wrong. */
+int cfb_service_converse(const struct cfb_service *service, confab_endpoint *endpoint);
 
 /* service_command.c. The program and its environment; NULL is accepted and returned by free. */
 int cfb_service_command_new(struct cfb_service_command **commandp, const struct cfb_service *service);

@@ -58,8 +58,6 @@
 
 enum { STACK_LEN = 64 * 1024 };
 
-extern char **environ;
-
 struct child {
         const struct cfb_spawn *spawn;
         int parent; /* who must still be there: CFB_SPAWN_DIE */

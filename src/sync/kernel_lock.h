@@ -26,8 +26,8 @@ static inline bool cfb_ranges_meet(const struct cfb_range *a, const struct cfb_r
         return a->start <= b->last && b->start <= a->last;
 }
 
-/* The file behind @fd as the kernel's list has it. 0, or -errno (no /proc). */
-int cfb_kernel_file(int fd, uint64_t *devicep, uint64_t *inodep);
+/* The file behind the descriptor @file as the kernel's list has it. 0, or -errno (no /proc). */
+int cfb_kernel_file(int file, uint64_t *devicep, uint64_t *inodep);
 
 /* What the process is called ("" if that may not be seen), at most @name_cap bytes with the NUL. */
 void cfb_process_name(int64_t pid, char *name, size_t name_cap);

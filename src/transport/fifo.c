@@ -29,6 +29,7 @@
 #include "base/sigpipe.h"
 #include "transport/pipe_ends.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -158,6 +159,7 @@ static size_t explain_access(const struct cfb_failure *failure, char *text, size
 
 /* Records what a call on the path failed with; @st: what is there, or NULL. */
 static int failed_at(int error, const char *call, const struct cfb_address *address, const struct stat *st) {
+        assert(error < 0);
         if (error == -ENOENT && strcmp(call, "mkfifo") != 0)
                 return cfb_failed_with(error, call, address->text, explain_absent, NULL, 0, 0);
         if (error == -EACCES || error == -EPERM)
@@ -291,8 +293,7 @@ static int check_planted(const struct cfb_address *address, const struct stat *s
 
         if (st->st_uid == geteuid())
                 return 0;
-        memcpy(folder, address->rest, len);
-        strcpy(folder + len, len ? "" : "/");
+        snprintf(folder, sizeof(folder), "%.*s", len ? (int)len : 1, address->rest); /* "/" of the root's */
         if (stat(folder, &parent) < 0)
                 return failed_at(-errno, "stat", address, NULL);
         if ((parent.st_mode & S_ISVTX) && (parent.st_mode & S_IWOTH) && st->st_uid != parent.st_uid)

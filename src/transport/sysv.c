@@ -185,7 +185,7 @@ static size_t explain_ftok(const struct cfb_failure *failure, char *text, size_t
 static int key_of(const struct cfb_address *address, key_t *keyp) {
         CFB_CLEANUP(cfb_releasep) char *path = NULL;
         const char *colon;
-        uint64_t value;
+        uint64_t value = 0;
 
         if (address->rest[0] != '/') {
                 read_number(address->rest, &value);
@@ -654,15 +654,15 @@ static int block(confab_endpoint *endpoint, uint32_t direction, struct cfb_buffe
         struct sysv_state *state = cfb_state(endpoint);
         int64_t n;
 
-        if (direction == CONFAB_SEND) {
-                n = send_staged(endpoint, 0);
-                state->sent = n >= 0;
-        } else {
+        if (direction == CONFAB_RECEIVE) {
                 n = receive_into(endpoint, bufferp, state->wanted, 0);
                 if (n >= 0) {
                         state->taken = cfb_steal(bufferp);
                         state->taken_len = (size_t)n;
                 }
+        } else {
+                n = send_staged(endpoint, 0);
+                state->sent = n >= 0;
         }
         return n < 0 ? (int)n : 0;
 }

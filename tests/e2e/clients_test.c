@@ -320,7 +320,8 @@ static double cpu_seconds(void) {
 }
 
 TEST_TIMEOUT(no_descriptor_left, 120) {
-        int n = getenv("CLIENTS") ? atoi(getenv("CLIENTS")) : 1000, go_on[2], status;
+        const char *wanted = getenv("CLIENTS");
+        int n = wanted ? atoi(wanted) : 1000, go_on[2], status;
         struct rlimit limit;
         pid_t pid;
 

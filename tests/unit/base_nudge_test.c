@@ -35,7 +35,7 @@ static int block_once(int queue) {
         return msgrcv(queue, &message, 1, 0, 0) < 0 ? -errno : 0;
 }
 
-static void remove_queue(int *queue) {
+static void remove_queue(const int *queue) {
         msgctl(*queue, IPC_RMID, NULL);
 }
 

@@ -119,12 +119,12 @@ struct waking {
 static _Thread_local bool slow;
 
 /* In the C library's place: a waker pauses when it knows the number and is about to write. */
-long syscall(long number, ...) {
+long syscall(long sysno, ...) {
         static _Atomic(long (*)(long, ...)) real;
         long a[6], (*next)(long, ...) = atomic_load(&real);
         va_list list;
 
-        va_start(list, number);
+        va_start(list, sysno);
         for (int i = 0; i < 6; i++)
                 a[i] = va_arg(list, long);
         va_end(list);
@@ -132,9 +132,9 @@ long syscall(long number, ...) {
                 next = (long (*)(long, ...))(uintptr_t)dlsym(RTLD_NEXT, "syscall");
                 atomic_store(&real, next);
         }
-        if (slow && number == SYS_write)
+        if (slow && sysno == SYS_write)
                 usleep(200);
-        return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        return next(sysno, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 static void *wake_always(void *data) {

@@ -248,7 +248,7 @@ struct connecting {
 
 static void *connect_later(void *data) {
         struct connecting *connecting = data;
-        struct timespec later = {.tv_nsec = 20 * 1000000};
+        struct timespec later = {.tv_nsec = 20 * MS};
 
         nanosleep(&later, NULL);
         check_ok(confab_open(&connecting->endpoint, connecting->address, NULL, CONFAB_FOREVER));

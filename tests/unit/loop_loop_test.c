@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MS = 1000000 };
+static const int64_t MS = 1000000;
 
 static confab_loop *loop_of_test(void) {
         confab_loop *loop;
@@ -204,9 +204,14 @@ TEST(removal_of_others_in_callbacks_of_files) {
 }
 
 /* Removes itself, closes its descriptor, and puts another pipe at the same number in the loop, which is not ready. */
+struct two_pipes {
+        confab_loop *loop;
+        int ends[4];
+};
+
 static int replace_itself(confab_source *source, uint32_t events, void *data) {
-        int *ends = data, fresh[2];
-        confab_loop *loop = *(confab_loop **)(ends + 4);
+        struct two_pipes *pipes = data;
+        int *ends = pipes->ends, fresh[2];
 
         (void)events;
         confab_loop_remove(source);
@@ -216,20 +221,18 @@ static int replace_itself(confab_source *source, uint32_t events, void *data) {
         check(fresh[0] == ends[0] || fresh[1] == ends[0]);
         ends[2] = fresh[0];
         ends[3] = fresh[1];
-        return confab_loop_add_descriptor(NULL, loop, fresh[0], POLLIN, not_expected, NULL);
+        return confab_loop_add_descriptor(NULL, pipes->loop, fresh[0], POLLIN, not_expected, NULL);
 }
 
 TEST(removal_of_itself_and_the_same_number_again) {
-        confab_loop *loop = loop_of_test();
-        _Alignas(8) int ends[6];
+        struct two_pipes pipes = {.loop = loop_of_test()};
 
-        memcpy(ends + 4, &loop, sizeof(loop));
-        fill_pipe(ends);
-        check_ok(confab_loop_add_descriptor(NULL, loop, ends[0], POLLIN, replace_itself, ends));
-        check_eq(confab_loop_once(loop, CONFAB_NOW), 1);
-        check_eq(confab_loop_once(loop, CONFAB_NOW), 0);
-        confab_loop_free(loop);
-        close_pipe(ends + 2);
+        fill_pipe(pipes.ends);
+        check_ok(confab_loop_add_descriptor(NULL, pipes.loop, pipes.ends[0], POLLIN, replace_itself, &pipes));
+        check_eq(confab_loop_once(pipes.loop, CONFAB_NOW), 1);
+        check_eq(confab_loop_once(pipes.loop, CONFAB_NOW), 0);
+        confab_loop_free(pipes.loop);
+        close_pipe(pipes.ends + 2);
 }
 
 static int change_other_to_nothing(confab_source *source, uint32_t events, void *data) {
@@ -340,7 +343,7 @@ TEST(timers_fire_in_order) {
 
         /* deadlines shuffled, some the same: those fire in the order they were set */
         for (int i = 0; i < 200; i++) {
-                int key = rand_r(&seed) % 50;
+                int64_t key = rand_r(&seed) % 50;
 
                 check_ok(confab_loop_add_timer(NULL, loop, start_ns + key * 1000, 0, note_order,
                                                (void *)(intptr_t)(key * 1000 + i)));

@@ -69,7 +69,7 @@ static void start(const char *address, const struct confab_service_options *opti
                 while ((r = confab_listen(&listener, address, NULL, CONFAB_FOREVER)) == -EADDRINUSE)
                         usleep(1000);
                 check_ok(r);
-                n = write(told[1], confab_address(listener), strlen(confab_address(listener)));
+                check(write(told[1], confab_address(listener), strlen(confab_address(listener))) > 0);
                 close(told[0]);
                 close(told[1]);
                 r = confab_serve(&listener, 1, options, function, NULL);
@@ -342,10 +342,11 @@ TEST(what_a_model_cannot_do_is_said) {
                 char address[200], folder[128];
                 confab_endpoint *listener;
                 struct confab_service_options options = with(cases[i].model);
+                bool fifo = strcmp(cases[i].address, "fifo://") == 0;
 
                 check(getcwd(folder, sizeof(folder)));
-                snprintf(address, sizeof(address), "%s%s", cases[i].address,
-                         strcmp(cases[i].address, "fifo://") == 0 ? strcat(folder, "/fifo") : "");
+                snprintf(address, sizeof(address), "%s%s%s", cases[i].address, fifo ? folder : "",
+                         fifo ? "/fifo" : "");
                 listener = listen_on(address);
                 options.flags = cases[i].flags;
                 check_eq(confab_serve(&listener, 1, &options, echo, NULL), cases[i].error);
@@ -444,7 +445,7 @@ static void serve_with_few(struct confab_service_options options, confab_client_
                 char text[16];
                 int r;
 
-                few.rlim_cur = (rlim_t)(first + more);
+                few.rlim_cur = (rlim_t)first + (rlim_t)more;
                 check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
                 start("unix://@", &options, function);
                 check_eq(setrlimit(RLIMIT_NOFILE, &enough), 0);

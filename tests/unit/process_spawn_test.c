@@ -179,7 +179,7 @@ TEST(waiting_has_a_deadline_and_killing_works) {
         check_ok(cfb_spawn(&pidfd, &spawn));
         check_eq(fcntl(pidfd, F_GETFD), FD_CLOEXEC);
         check_eq(cfb_spawn_reap(pidfd, &status), CFB_SPAWN_RUNNING);
-        check_eq(cfb_spawn_wait(pidfd, confab_after(20 * 1000 * 1000)), -ETIMEDOUT);
+        check_eq(cfb_spawn_wait(pidfd, confab_after(20000000)), -ETIMEDOUT);
         cfb_spawn_signal(pidfd, SIGTERM);
         check_eq(cfb_spawn_wait(pidfd, CONFAB_FOREVER), 0);
         check_eq(cfb_spawn_reap(pidfd, &status), 0);

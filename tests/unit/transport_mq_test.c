@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MS = 1000000 };
+static const int64_t MS = 1000000;
 
 /* Names of this process only: the suite may run twice at the same time. */
 static const char *name_of(const char *suffix) {

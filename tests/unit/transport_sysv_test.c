@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MS = 1000000 };
+static const int64_t MS = 1000000;
 
 /* A key of this test only, the same in its children: the suite may run twice at the same time. */
 static key_t test_key(void) {

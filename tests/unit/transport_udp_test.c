@@ -188,6 +188,7 @@ TEST(what_is_refused) {
         confab_endpoint *listener = listen_on("udp://127.0.0.1:0"), *other = NULL;
         struct confab_message message = confab_message_of("x", 1);
         struct confab_peer peer = {.size = sizeof(peer), .flags = CONFAB_PEER_ADDRESS, .address_len = 200};
+        unsigned seed = 5;
 
         check_eq(confab_listen(&other, confab_address(listener), NULL, soon()), -EADDRINUSE);
         check_says("process ");
@@ -195,9 +196,9 @@ TEST(what_is_refused) {
         check_says("message.peer");
         message.peer = &peer; /* any bytes at all */
         for (unsigned i = 0; i < 2000; i++) {
-                peer.address_len = (uint32_t)rand() % 140;
+                peer.address_len = (uint32_t)rand_r(&seed) % 140;
                 for (unsigned j = 0; j < sizeof(peer.address); j++)
-                        peer.address[j] = (unsigned char)rand();
+                        peer.address[j] = (unsigned char)rand_r(&seed);
                 peer.address[0] = (unsigned char)(i % 4);
                 check(confab_peer_address(&peer, NULL, 0) < 400);
                 if (peer.address[0] != 3)

@@ -98,10 +98,11 @@ TEST(names_that_are_only_odd) {
 }
 
 TEST(long_paths_work) {
-        char path[3000] = "", address[3400];
+        char path[3000], address[3400];
         confab_endpoint *listener, *a, *b;
         struct confab_peer peer = {.size = sizeof(peer)};
         char text[200], cwd[1000];
+        size_t path_len = 0;
 
         check(getcwd(cwd, sizeof(cwd)));
         for (int i = 0; i < 12; i++) {
@@ -110,11 +111,10 @@ TEST(long_paths_work) {
                 memset(part, 'a' + i, 200);
                 part[200] = '\0';
                 check(mkdir(part, 0700) == 0 && chdir(part) == 0);
-                strcat(path, part);
-                strcat(path, "/");
+                path_len += (size_t)snprintf(path + path_len, sizeof(path) - path_len, "%s/", part);
         }
         check(chdir(cwd) == 0);
-        strcat(path, "socket");
+        snprintf(path + path_len, sizeof(path) - path_len, "socket");
         snprintf(address, sizeof(address), "unix://%s", path);
         listener = listen_on(address);
         check_eq(mode_of(path), 0600);
@@ -135,7 +135,7 @@ TEST(long_paths_work) {
         confab_close(listen_on(address));
         check(access(path, F_OK) < 0);
 
-        path[strlen(path) - strlen("socket")] = '\0';
+        path[path_len] = '\0';
         memset(text, 'z', 120);
         text[120] = '\0';
         snprintf(address, sizeof(address), "unix://%s%.120s", path, text);
@@ -265,9 +265,9 @@ TEST_TIMEOUT(one_of_many_starters_wins, 60) {
                                 check(r == 0 || r == -EADDRINUSE);
                                 check(write(ready[1], r == 0 ? "w" : "l", 1) == 1);
                                 close(ready[1]);
-                                while (r ==
-                                       0) /* the winner stays until it is killed: its file is stale then */
-                                        pause();
+                                if (r == 0) /* the winner stays until it is killed: its file is stale then */
+                                        for (;;)
+                                                pause();
                                 _exit(0);
                         }
                         if (i == 0)

@@ -207,6 +207,7 @@ static void *read_all(void *data) {
 TEST(batches_on_a_stream) {
         static const char *const addresses[] = {"unix://", "pipe://", "unix://?capacity=5000"};
         static unsigned char bytes[4 << 20];
+        const size_t longest = 9000;
         unsigned seed = 7;
 
         for (uint64_t i = 0; i < sizeof(bytes); i++)
@@ -219,13 +220,13 @@ TEST(batches_on_a_stream) {
 
                 check_ok(confab_pair(ends, addresses[t], NULL));
                 check(pthread_create(&thread, NULL, read_all, ends[0]) == 0);
-                while (at < sizeof(bytes) - 100 * 9000) {
+                while (at < sizeof(bytes) - 100 * longest) {
                         struct confab_message messages[100];
                         uint64_t next = at;
                         int n;
 
                         for (int i = 0; i < 100; i++) {
-                                size_t len = (size_t)rand_r(&seed) % (i % 7 ? 300 : 9000);
+                                size_t len = (size_t)rand_r(&seed) % (i % 7 ? 300 : longest);
 
                                 messages[i] = confab_message_of(bytes + next, len);
                                 next += len;
