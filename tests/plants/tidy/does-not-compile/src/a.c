@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+#include "not_there.h"

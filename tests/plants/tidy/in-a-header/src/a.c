@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) The confab authors */
+#include "a.h"
+
+int a(int second) {
+        return second;
+}
