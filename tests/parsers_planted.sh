@@ -13,12 +13,12 @@ compile() { # SOURCE OBJECT
         ${CC:-gcc} -std=gnu17 -O1 -g -w -fsanitize=address -D_GNU_SOURCE -I"$root/include" -I"$root/src" -I"$root/tests" \
                 -I"$root/fuzz" -c "$1" -o "$2"
 }
-for source in src/core/address src/core/address_text src/core/key src/wire/frame src/base/error src/base/memory src/base/signals src/base/utf8 tests/harness tests/storm \
+for source in src/core/address src/core/address_text src/core/key src/wire/frame src/base/error src/base/memory src/base/nudge src/base/signals src/base/utf8 tests/harness tests/storm \
         tests/unit/core_address_test tests/unit/wire_frame_test fuzz/address fuzz/options fuzz/frame fuzz/replay; do
         compile "$root/$source.c" "$(echo "$source" | tr / _).o"
 done
 address="src_core_address.o src_core_address_text.o src_core_key.o"
-base="src_base_error.o src_base_memory.o src_base_signals.o src_base_utf8.o"
+base="src_base_error.o src_base_memory.o src_base_nudge.o src_base_signals.o src_base_utf8.o"
 
 link() { ${CC:-gcc} -fsanitize=address "$@" -pthread; }
 # The programs that judge the parser of $1, linked from what the objects are by now; true when one of them fails.
