@@ -47,7 +47,7 @@ src/transport/unix_name.c	unix_name	a_starter*	who does not listen yet counts as
 src/transport/unix_name.c	unix_name	mode_is_right*	the file is open to all for a moment	s/fchmod(fd, given_away ? .*) < 0/0/
 src/transport/unix_name.c	unix_name	mode_is_what*	the umask is left to itself	s/(st.st_mode \& 07777) == address->mode/1/
 src/transport/unix_name.c	unix_name	only_its*	another one's file is removed	s/st.st_ino == held->ino/1/
-src/transport/unix_name.c	unix_name	only_its*	a forked child removes the file	s/held->pid == getpid()/1/
+src/transport/unix_name.c	unix_name	only_its*	a forked child removes the file	s/cfb_owner_is_here(&held->owner)/1/
 src/transport/unix_name.c	unix_name	what_is_no_socket*	what is no socket is not looked at	s/if (!S_ISSOCK(before.st_mode))/if (0)/
 src/transport/unix_name.c	unix_name	long_paths*	long paths are cut	s/strlen(path) < SUN_PATH_LEN/1/
 src/transport/unix.c	unix_descriptors	descriptor_flood	a stream takes a part of the descriptors	s/if (__builtin_expect(header->msg_flags \& MSG_CTRUNC, false))/if (0)/
