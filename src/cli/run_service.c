@@ -200,6 +200,24 @@ static int read_numbers(struct service *service) {
         return code;
 }
 
+/* What only one of the models, or only a function, has. */
+static int refuse_elsewhere(const struct service *service) {
+        static const char *const of_prefork[] = {"workers", "restarts", "on-demand"};
+        const struct cli_args *args = service->args;
+
+        for (unsigned i = 0; i < sizeof(of_prefork) / sizeof(of_prefork[0]); i++)
+                if (cli_given(args, of_prefork[i]) && service->options.model != CONFAB_SERVE_PREFORK)
+                        return cli_usage(args,
+                                         "--%s is for --model prefork: fork starts its processes with the "
+                                         "clients, loop has none",
+                                         of_prefork[i]);
+        if (cli_given(args, "client-idle") && service->function == NULL)
+                return cli_usage(
+                        args, "--client-idle is for --function: nobody sees what a client says to a program; "
+                              "--client-deadline ends it after so long in all");
+        return CLI_DONE;
+}
+
 /* What is about a pipeline, its terminal and its report says nothing here. */
 static int refuse_others(const struct cli_args *args) {
         static const char *const others[] = {"foreground", "new-session", "die-with-parent", "json",
@@ -221,13 +239,9 @@ static int read_options(struct service *service) {
                 code = read_function(service);
         if (code == CLI_DONE)
                 code = read_numbers(service);
-        if (cli_given(args, "on-demand")) {
+        if (cli_given(args, "on-demand"))
                 service->options.flags |= CONFAB_SERVE_ON_DEMAND;
-                if (code == CLI_DONE && service->options.model != CONFAB_SERVE_PREFORK)
-                        return cli_usage(args, "--on-demand is for --model prefork: fork starts its "
-                                               "processes with the clients");
-        }
-        return code;
+        return code == CLI_DONE ? refuse_elsewhere(service) : code;
 }
 
 int cli_service_wanted(const struct cli_args *args) {
@@ -246,6 +260,16 @@ int cli_service_unwanted(const struct cli_args *args) {
 }
 
 /* --- running --- */
+
+/* A program that is no worker (it does not accept) dies again and again, and clients wait: told once, and each time with --verbose. */
+static void tell_first_death(const struct confab_event *event, void *data) {
+        const struct cli_args *args = data;
+
+        if (event->kind != CONFAB_EVENT_WORKER_ENDED)
+                return;
+        cli_say(args, "a worker has ended and is started again; --verbose tells of each and how");
+        confab_on_event(NULL, NULL);
+}
 
 /* --env: for the commands, which get this process's environment. */
 static void set_environment(const struct cli_args *args) {
@@ -306,7 +330,10 @@ static int serve(struct service *service) {
         if (r < 0)
                 return cli_failed(args, r);
         if (r > 0)
-                cli_say(args, "%d did not end by themselves and were ended", r);
+                cli_say(args,
+                        r == 1 ? "%d did not end by itself and was ended"
+                               : "%d did not end by themselves and were ended",
+                        r);
         return service->timed_out ? CLI_TIMED_OUT : r > 0 ? CLI_FAILED : CLI_DONE;
 }
 
@@ -321,6 +348,8 @@ int cli_run_service(struct cli_args *args) {
         set_environment(args);
         if (cli_given(args, "verbose"))
                 cli_tell_events(args);
+        else
+                confab_on_event(tell_first_death, args);
         r = open_listeners(&service);
         if (r < 0)
                 code = cli_failed(args, r);

@@ -248,6 +248,20 @@ static void start_later(struct worker *worker) {
         confab_loop_set_timer(worker->timer, confab_after(pause_ns(worker)), 0);
 }
 
+/* a: how many; b: they are programs. */
+static size_t explain_deaths(const struct cfb_failure *failure, char *text, size_t text_cap) {
+        size_t used = 0;
+
+        cfb_append(text, text_cap, &used, "%s: its workers die as soon as they are started, %lld in a row",
+                   failure->subject, (long long)failure->a);
+        if (failure->b)
+                cfb_append(text, text_cap, &used,
+                           "; a worker accepts from the listener it has as descriptor 3: a program that "
+                           "serves its "
+                           "standard input wants the model fork");
+        return used;
+}
+
 static void died(struct worker *worker) {
         struct cfb_service *service = worker->service;
         uint32_t most = service->options.max_restarts;
@@ -256,10 +270,10 @@ static void died(struct worker *worker) {
                 return;
         worker->n_deaths++;
         if (most && worker->n_deaths > most) {
-                cfb_service_fail(service,
-                                 cfb_failed_with(-ECHILD, "serve",
-                                                 confab_address(service->listeners[0].endpoint), NULL,
-                                                 "its workers die as soon as they are started", 0, 0));
+                cfb_service_fail(service, cfb_failed_with(-ECHILD, "serve",
+                                                          confab_address(service->listeners[0].endpoint),
+                                                          explain_deaths, NULL, worker->n_deaths,
+                                                          service->options.command != NULL));
                 return;
         }
         start_later(worker);
