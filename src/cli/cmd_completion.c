@@ -46,6 +46,14 @@ static void print_options(const struct cli_cmd *cmd) {
                 printf(" --%s", o->name);
 }
 
+/* Behind an option with a value, by either of its names, come its words. */
+static void print_bash_value(const struct cli_option *o) {
+        printf("                if [ \"$prev\" = --%s", o->name);
+        if (o->letter != 0)
+                printf(" ] || [ \"$prev\" = -%c", o->letter);
+        printf(" ]; then options= words='%s'; fi\n", o->words != NULL ? o->words : "");
+}
+
 static int print_bash(void) {
         fputs("# bash completion of confab; put it into: source <(confab completion bash)\n"
               "_confab() {\n"
@@ -72,9 +80,7 @@ static int print_bash(void) {
                 fputs("'\n", stdout);
                 for (const struct cli_option *o = (*c)->options; o->name != NULL; o++)
                         if (o->value != NULL)
-                                printf("                if [ \"$prev\" = --%s ]; then options= words='%s'; "
-                                       "fi\n",
-                                       o->name, o->words != NULL ? o->words : "");
+                                print_bash_value(o);
                 fputs("                ;;\n", stdout);
         }
         fputs("        esac\n"

@@ -224,7 +224,8 @@ static void print_stage(struct cli_json *json, const struct run *run, unsigned i
         cli_json_end(json);
 }
 
-static void print_json(const struct run *run, int code) {
+/* Returns whether all of it arrived: there is no place to say that it did not. */
+static bool print_json(const struct run *run, int code) {
         struct cli_json json;
 
         cli_json_init(&json, stderr);
@@ -237,6 +238,7 @@ static void print_json(const struct run *run, int code) {
                 print_stage(&json, run, i);
         cli_json_end(&json);
         cli_json_end(&json);
+        return fflush(stderr) == 0 && ferror(stderr) == 0;
 }
 
 /* Nothing ran. As shells have it: 127 no such program, 126 one that cannot be executed. */
@@ -273,8 +275,8 @@ static int run_job(struct run *run) {
         code = r < 0            ? cli_failed(run->args, r)
                : run->timed_out ? CLI_TIMED_OUT
                                 : confab_job_result(run->job);
-        if (cli_given(run->args, "json"))
-                print_json(run, code);
+        if (cli_given(run->args, "json") && !print_json(run, code) && code == CLI_DONE)
+                code = CLI_FAILED;
         atomic_store(&waited_for, NULL);
         run->job = confab_job_free(run->job);
         /* Ctrl-C at the pipeline is meant for the script we are in as well: as shells, we die of it too. */

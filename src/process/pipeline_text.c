@@ -149,6 +149,22 @@ static const char *why_special(const char *at, bool first) {
         return NULL;
 }
 
+/* Whether what stands before @at, back to a blank, is of an address: tcp://host:7?key&key. */
+static bool is_in_address(const struct reader *reader, const char *at) {
+        for (const char *c = at; c > reader->text && !strchr(" \t\n<>|", c[-1]); c--)
+                if (strncmp(c, "://", 3) == 0)
+                        return true;
+        return false;
+}
+
+static int refuse_special(const struct reader *reader, const char *at, const char *why) {
+        if ((*at == '?' || *at == '&') && is_in_address(reader, at))
+                return refuse(reader, at, false, "an address with a ? or an & in it goes into quotes");
+        if (at[0] == '&' && at[1] == '>')
+                return refuse(reader, at, false, "&> is written as > FILE 2>&1 here");
+        return refuse(reader, at, true, why);
+}
+
 static bool ends_word(char c) {
         return c == '\0' || strchr(" \t\n|<>&;()", c);
 }
@@ -181,7 +197,7 @@ static int read_word(struct reader *reader) {
                 }
                 why = why_special(at, at == begin);
                 if (why)
-                        return refuse(reader, at, true, why);
+                        return refuse_special(reader, at, why);
                 put(reader, *at);
                 reader->at++;
         }
@@ -276,7 +292,7 @@ static int read_token(struct reader *reader) {
             at[strspn(at, "0123456789")])
                 return refuse(reader, at, false, "the number of this descriptor is too large");
         if (ends_word(*at) && at == reader->token)
-                return refuse(reader, at, true, why_special(at, true));
+                return refuse_special(reader, at, why_special(at, true));
         r = read_word(reader);
         return r < 0 ? r : TOKEN_WORD;
 }

@@ -47,7 +47,8 @@ int cfb_terminal_init(confab_job *job, int terminal) {
         job->terminal =
                 terminal > 0 ? fcntl(terminal, F_DUPFD_CLOEXEC, 3) : open("/dev/tty", O_RDWR | O_CLOEXEC);
         if (job->terminal < 0)
-                return cfb_failed(-errno, "terminal", "/dev/tty");
+                return cfb_failed_with(-errno, "terminal", "/dev/tty", NULL,
+                                       errno == ENXIO ? "this process has no terminal" : NULL, 0, 0);
         if ((job->flags & CONFAB_JOB_FOREGROUND) && tcgetpgrp(job->terminal) != getpgrp())
                 return cfb_failed_with(
                         -EPERM, "terminal", "/dev/tty", NULL,

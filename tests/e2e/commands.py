@@ -779,6 +779,7 @@ def completion_agrees_with_the_table():
     assert "--count" in complete("confab", "receive", "--c")
     assert "tcp://" in complete("confab", "send", "t")
     assert complete("confab", "completion", "z") == ["zsh"]
+    assert complete("confab", "run", "--model", "p") == complete("confab", "run", "-m", "p") == ["prefork"]
 
 
 def held(file, command, **how):

@@ -166,6 +166,10 @@ def environment():
 def json_of_every_stage():
     assert run("--json", "sh -c 'exit 3' | cat | sh -c 'cat; kill -9 $$'", code=137) == b""
     told = json.loads(run.words)
+    with open("/dev/full", "w") as full: # a report that is lost is a failure; the programs' own goes before
+        for command, code in (("true", 1), ("exit 7", 7)):
+            done = subprocess.run([CONFAB, "run", "--json", "--", "sh", "-c", command], stdin=subprocess.DEVNULL, stderr=full, timeout=LIMIT)
+            assert done.returncode == code, (command, done.returncode)
     assert told["status"] == 137 and told["timed_out"] is False and told["wall_ns"] > 0
     assert [stage["command"] for stage in told["stages"]] == ["sh", "cat", "sh"]
     assert [(stage["status"], stage["signal"]) for stage in told["stages"]] == [(3, None), (0, None), (None, 9)]
@@ -249,7 +253,7 @@ def a_new_session():
     lines = run("--new-session", "sh -c 'ps -o sid=,pgid= -p $$' | sh -c 'cat; ps -o sid=,pgid= -p $$'").split()
     assert len(set(lines)) == 1 and len(lines) == 4, lines
     run("--foreground", "true", code=1)
-    assert "/dev/tty" in run.words
+    assert "/dev/tty" in run.words and "no terminal" in run.words, run.words
     run("--foreground", "--new-session", "true", code=2)
 
 
