@@ -12,7 +12,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,47 +162,20 @@ static int show(const struct cli_args *args, confab_lock *lock) {
 
 /* --- running --- */
 
-/* A signal for us is one for the command: the handler leaves word and wakes the wait. */
-static _Atomic(confab_job *) waited_for;
-static volatile sig_atomic_t came, came_from_kernel;
-
-static void leave_word(int number, siginfo_t *info, void *context) {
-        confab_job *job = atomic_load(&waited_for);
-
-        (void)context;
-        came = number;
-        came_from_kernel = info->si_code == SI_KERNEL;
-        if (job != NULL)
-                confab_job_interrupt(job);
-}
-
 /*
- * What the terminal sends reaches the command by itself, since it is in our group, and the command decides what it means: we wait. What was sent
- * to us alone is handed on. Handlers, not SIG_IGN, which the command would inherit; what is ignored (nohup) stays so.
+ * A signal for us is one for the command. What the terminal sends reaches it by itself, since it is in our group, and it decides what that
+ * means: we wait. What was sent to us alone is handed on. Handlers, not SIG_IGN, which the command would inherit.
  */
-static void catch_signals(void) {
-        static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
-        struct sigaction now, action = {.sa_sigaction = leave_word, .sa_flags = SA_SIGINFO};
-
-        for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-                if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-                        sigaction(numbers[i], &action, NULL);
-}
-
 static int wait_for_command(confab_job *job) {
-        int r;
+        bool from_terminal;
+        int number, r;
 
-        atomic_store(&waited_for, job);
-        if (came != 0) /* before the handler knew whom to wake */
-                confab_job_interrupt(job);
-        while ((r = confab_job_wait(job, CONFAB_FOREVER)) == -EINTR) {
-                int number = came;
-
-                came = 0;
-                if (number != 0 && came_from_kernel == 0)
-                        confab_job_signal(job, number);
-        }
-        atomic_store(&waited_for, NULL);
+        cli_watch_job(job);
+        while ((r = confab_job_wait(job, CONFAB_FOREVER)) == -EINTR)
+                while ((number = cli_next_for_job(&from_terminal)) != 0)
+                        if (!from_terminal)
+                                confab_job_signal(job, number);
+        cli_watch_job(NULL);
         return r;
 }
 
@@ -222,7 +194,9 @@ static int run_command(const struct cli_args *args, confab_lock *lock) {
         int r;
 
         signal(SIGCHLD, SIG_DFL); /* whoever ignores it loses the command's status too */
-        catch_signals();
+        cli_catch_for_job();
+        if (cli_signalled() != 0) /* while we were the ones to end by it */
+                return CLI_FAILED;
         r = confab_job_start(&job, &command, 1, &how);
         if (r < 0) {
                 cli_failed(args, r);
@@ -247,7 +221,7 @@ static int lock_and_run(const struct cli_args *args, confab_lock *lock, const st
         cli_watch_lock(NULL);
         if (r < 0)
                 return cli_failed(args, r);
-        return cli_signalled() != 0 ? CLI_FAILED : run_command(args, lock);
+        return run_command(args, lock);
 }
 
 static int run(struct cli_args *args) {

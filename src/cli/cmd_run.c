@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -77,30 +76,6 @@ struct run {
         int forwarded; /* signals passed on so far */
 };
 
-/* A signal for us is one for the job: its handler leaves word and wakes the wait. */
-static _Atomic(confab_job *) waited_for;
-static _Atomic int came, came_from_kernel;
-
-static void leave_word(int number, siginfo_t *info, void *context) {
-        confab_job *job = atomic_load(&waited_for);
-
-        (void)context;
-        atomic_store(&came_from_kernel, info->si_code == SI_KERNEL);
-        atomic_store(&came, number);
-        if (job != NULL)
-                confab_job_interrupt(job);
-}
-
-static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
-
-static void catch_signals(void) {
-        struct sigaction action = {.sa_sigaction = leave_word, .sa_flags = SA_SIGINFO}, now;
-
-        for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-                if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) /* nohup */
-                        sigaction(numbers[i], &action, NULL);
-}
-
 static bool is_pipe(int descriptor) {
         struct stat st;
 
@@ -160,18 +135,22 @@ static int look_for_terminal(struct run *run) {
 }
 
 /* A signal that the terminal sent to our whole group has reached the job already. A second one means: now. */
-static void pass_on(struct run *run) {
-        int number = atomic_exchange(&came, 0);
-
-        if (number == 0)
-                return;
+static void pass_on(struct run *run, int number, bool from_terminal) {
         cli_note_signal(number);
-        if ((run->flags & CONFAB_JOB_SAME_GROUP) != 0 && atomic_load(&came_from_kernel) != 0)
+        if ((run->flags & CONFAB_JOB_SAME_GROUP) != 0 && from_terminal)
                 return;
         if (run->forwarded++ > 0)
                 confab_job_end(run->job, CONFAB_NOW);
         else
                 confab_job_signal(run->job, number);
+}
+
+static void pass_all_on(struct run *run) {
+        bool from_terminal;
+        int number;
+
+        while ((number = cli_next_for_job(&from_terminal)) != 0)
+                pass_on(run, number, from_terminal);
 }
 
 static int wait_for_it(struct run *run) {
@@ -182,7 +161,7 @@ static int wait_for_it(struct run *run) {
                 if (r == CONFAB_JOB_STOPPED)
                         r = stopped(run);
                 else if (r == -EINTR)
-                        pass_on(run);
+                        pass_all_on(run);
                 else if (r != -ETIMEDOUT)
                         return r;
                 else if (until_ns != run->deadline_ns)
@@ -264,20 +243,18 @@ static int run_job(struct run *run) {
                 how.flags |= CONFAB_JOB_ADOPT;
         signal(SIGCHLD, SIG_DFL); /* whoever ignores it loses our statuses too */
         run->began_ns = confab_now();
-        catch_signals();
+        cli_catch_for_job();
         r = confab_job_start(&run->job, run->stages, run->n_stages, &how);
         if (r < 0)
                 return could_not_start(run, r, failed);
-        atomic_store(&waited_for, run->job);
-        if (atomic_load(&came) != 0) /* before the handler knew whom to wake */
-                confab_job_interrupt(run->job);
+        cli_watch_job(run->job);
         r = wait_for_it(run);
         code = r < 0            ? cli_failed(run->args, r)
                : run->timed_out ? CLI_TIMED_OUT
                                 : confab_job_result(run->job);
         if (cli_given(run->args, "json") && !print_json(run, code) && code == CLI_DONE)
                 code = CLI_FAILED;
-        atomic_store(&waited_for, NULL);
+        cli_watch_job(NULL);
         run->job = confab_job_free(run->job);
         /* Ctrl-C at the pipeline is meant for the script we are in as well: as shells, we die of it too. */
         if ((run->flags & (CONFAB_JOB_FOREGROUND | CONFAB_JOB_STOPS)) != 0 &&

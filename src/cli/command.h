@@ -128,6 +128,13 @@ void cli_watch_lock(confab_lock *lock);  /* the one lock; NULL: none any more */
 int cli_signalled(void);                 /* the signal that came; 0: none */
 void cli_die_if_signalled(void);         /* takes the default action of the signal that came, if one did */
 int cli_loop_signals(confab_loop *loop); /* they stop the loop instead, with the same end. 0 or -errno */
+/*
+ * For commands that run a job: from cli_catch_for_job on SIGINT, SIGQUIT, SIGTERM and SIGHUP are noted (where they are ignored, as by nohup,
+ * they stay so) and interrupt the wait for the job watched; then cli_next_for_job gives each that has come, once; 0: no more.
+ */
+void cli_catch_for_job(void);
+void cli_watch_job(confab_job *job); /* NULL: none any more */
+int cli_next_for_job(bool *from_terminalp);
 
 /* help.c: what the table says, in words. */
 #include <stdio.h>

@@ -80,6 +80,54 @@ int cli_signalled(void) {
         return signalled;
 }
 
+/* --- for a job --- */
+
+static _Atomic(confab_job *) watched_job;
+/* Bit n: signal n has come: from the terminal, or to us alone. Set by the handler, taken by the main thread: none is lost, whenever it comes. */
+static _Atomic unsigned from_terminal, from_others;
+
+static void note_for_job(int number, siginfo_t *info, void *context) {
+        confab_job *job = atomic_load(&watched_job);
+
+        (void)context;
+        atomic_fetch_or(info->si_code == SI_KERNEL ? &from_terminal : &from_others, 1u << number);
+        if (job != NULL)
+                confab_job_interrupt(job);
+}
+
+void cli_catch_for_job(void) {
+        static const int caught[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+        struct sigaction now, action = {.sa_sigaction = note_for_job, .sa_flags = SA_SIGINFO};
+
+        for (unsigned i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+                if (sigaction(caught[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+                        sigaction(caught[i], &action, NULL);
+}
+
+void cli_watch_job(confab_job *job) {
+        atomic_store(&watched_job, job);
+        if (job != NULL && (atomic_load(&from_terminal) | atomic_load(&from_others)) != 0)
+                confab_job_interrupt(job); /* it came before the handler knew whom to wake */
+}
+
+/* The lowest bit's number, and the bit is gone; 0: there is none. */
+static int take_lowest(_Atomic unsigned *bits) {
+        unsigned found = atomic_load(bits);
+        int number = found == 0 ? 0 : __builtin_ctz(found);
+
+        atomic_fetch_and(bits, ~(1u << number));
+        return number;
+}
+
+int cli_next_for_job(bool *from_terminalp) {
+        int number = take_lowest(&from_terminal);
+
+        *from_terminalp = number != 0;
+        return number != 0 ? number : take_lowest(&from_others);
+}
+
+/* --- for a loop --- */
+
 static int stop_loop(confab_source *source, uint32_t events, void *data) {
         (void)source;
         signalled = (int)events;

@@ -688,7 +688,7 @@ def signals_are_sent():
 @test
 def signals_are_received():
     receiver = start("receive", "--listen", "--count", "3", "--json", "--deadline", "10s", "signal://self?signal=USR1,RTMIN+1")
-    until(lambda: said(receiver), "the address")
+    until(lambda: said(receiver).endswith("\n"), "the address")
     address = said(receiver).split()[-1]
     assert address == f"signal://{receiver.pid}?signal=USR1,RTMIN+1", address
     run("signal", "--value", "-5", "RTMIN+1", str(receiver.pid))
@@ -880,6 +880,18 @@ def lock_hands_signals_on():
         end(holder, code=5)
         os.unlink("file.pid")
         os.unlink("file.ready")
+    # two at once, as after a stop, are two
+    holder, _ = held("file", "trap 'echo >>file.hup' HUP; trap 'echo >>file.term' TERM; trap 'exit 5' INT; echo >file.ready; while :; do sleep 0.01; done")
+    until(lambda: os.path.exists("file.ready"), "the traps")
+    holder.send_signal(signal.SIGSTOP)
+    until(lambda: open(f"/proc/{holder.pid}/stat").read().split(") ")[1][0] == "T", "the stop")
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCONT):
+        holder.send_signal(number)
+    until(lambda: os.path.exists("file.hup") and os.path.exists("file.term"), "both signals")
+    holder.send_signal(signal.SIGINT)
+    holder.stdin.close()
+    end(holder, code=5)
+    os.unlink("file.pid")
     # while it waits, it is it that ends
     holder, _ = held("file", "read x; exit 0")
     waiter = start("lock", "file", "--", "true")

@@ -226,6 +226,16 @@ def signals_are_passed_on():
     process.send_signal(signal.SIGTERM)
     assert process.wait(LIMIT) == -signal.SIGTERM
     all_gone(pids)
+    # Also where both came at once.
+    os.unlink("pids")
+    process = start("sh", "-c", "trap 'echo >heard' TERM HUP; echo $$ >pids; while :; do sleep 0.05; done")
+    pids = written("pids")
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: pathlib.Path(f"/proc/{process.pid}/stat").read_text().split(") ")[1][0] == "T", "the stop")
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCONT):
+        process.send_signal(number)
+    assert process.wait(LIMIT) == -signal.SIGTERM
+    all_gone(pids)
 
 
 @test
