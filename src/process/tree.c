@@ -88,6 +88,7 @@ static int read_process(struct process *process, const char *name) {
         ssize_t len;
         int fd;
 
+        *process = (struct process){.pid = atoi(name), .pidfd = -1};
         snprintf(path, sizeof(path), "/proc/%s/stat", name);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
@@ -101,8 +102,6 @@ static int read_process(struct process *process, const char *name) {
         if (!behind || sscanf(behind + 1, " %c %d %d %d", &state, &process->parent, &process->group,
                               &process->session) != 4)
                 return 0;
-        process->pid = atoi(name);
-        process->pidfd = -1;
         return state != 'Z' && state != 'X';
 }
 

@@ -239,11 +239,11 @@ TEST(a_fifo_nobody_has_written_to_is_waited_for) {
                                       got = confab_message_of(NULL, 0);
                 confab_endpoint *reader, *writer, *sink[2];
                 confab_transfer *transfer;
-                char address[512] = "fifo://";
+                char address[512], folder[400];
                 uint64_t moved = 0;
 
-                check(getcwd(address + 7, sizeof(address) - 16) != NULL);
-                strcat(address, "/fifo");
+                check(getcwd(folder, sizeof(folder)) != NULL);
+                snprintf(address, sizeof(address), "fifo://%s/fifo", folder);
                 check_ok(confab_listen(&reader, address, NULL, CONFAB_NOW));
                 check_ok(confab_pair(sink, sinks[i], NULL));
                 check_ok(confab_transfer_new(&transfer, reader, sink[1], NULL));

@@ -586,14 +586,15 @@ TEST_TIMEOUT(what_is_sent_to_a_job_spares_its_guard, 60) {
 
 /* Killed by the first program, while the others are being started: the guard is there already. */
 TEST_TIMEOUT(kill_9_of_a_supervisor_that_is_starting, 60) {
-        char text[2000] = "sh -c 'sleep 1000 & kill -9 $PPID; wait'";
+        char text[2000];
+        size_t len = (size_t)snprintf(text, sizeof(text), "sh -c 'sleep 1000 & kill -9 $PPID; wait'");
         confab_job *job;
         pid_t pid;
 
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
                 skip("emulator: qemu-user 7.2 has no PR_SET_CHILD_SUBREAPER");
-        while (strlen(text) < sizeof(text) - 20)
-                strcat(text, " | sleep 1000");
+        while (len < sizeof(text) - 20)
+                len += (size_t)snprintf(text + len, sizeof(text) - len, " | sleep 1000");
         pid = fork();
         if (pid == 0) {
                 start_text(&job, text, CONFAB_JOB_DIE, NULL);
