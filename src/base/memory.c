@@ -57,6 +57,22 @@ void cfb_release(void *memory) {
                 free(memory);
 }
 
+void *cfb_grow(void *items, unsigned n, unsigned *capp, size_t item_len) {
+        unsigned cap = 2 * *capp + 16;
+        void *longer;
+
+        if (n < *capp)
+                return items;
+        longer = cfb_allocate(cap * item_len);
+        if (!longer)
+                return NULL;
+        if (n)
+                memcpy(longer, items, n * item_len);
+        cfb_release(items);
+        *capp = cap;
+        return longer;
+}
+
 char *cfb_copy_text(const char *text) {
         size_t len = strlen(text) + 1;
         char *copy = cfb_allocate_untouched(len);

@@ -45,20 +45,13 @@ static int get(const struct cfb_plan *plan, int number) {
 }
 
 int cfb_plans_keep(struct cfb_plans *plans, int fd) {
-        int *more;
+        int *opened = cfb_grow(plans->opened, plans->n_opened, &plans->opened_cap, sizeof(*opened));
 
-        if (plans->n_opened == plans->opened_cap) {
-                more = cfb_allocate((plans->opened_cap * 2 + 8) * sizeof(*more));
-                if (!more) {
-                        close(fd);
-                        return cfb_failed(-ENOMEM, "redirect", NULL);
-                }
-                if (plans->n_opened)
-                        memcpy(more, plans->opened, plans->n_opened * sizeof(*more));
-                cfb_release(plans->opened);
-                plans->opened = more;
-                plans->opened_cap = plans->opened_cap * 2 + 8;
+        if (!opened) {
+                close(fd);
+                return cfb_failed(-ENOMEM, "redirect", NULL);
         }
+        plans->opened = opened;
         plans->opened[plans->n_opened++] = fd;
         return fd;
 }

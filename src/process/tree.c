@@ -60,18 +60,11 @@ static void tree_fini(struct tree *tree) {
 }
 
 static bool add(struct tree *tree, struct process process) {
-        struct process *more;
+        struct process *all = cfb_grow(tree->all, tree->n, &tree->cap, sizeof(*all));
 
-        if (tree->n == tree->cap) {
-                more = cfb_allocate((tree->cap * 2 + 256) * sizeof(*more));
-                if (!more)
-                        return false;
-                if (tree->n)
-                        memcpy(more, tree->all, tree->n * sizeof(*more));
-                cfb_release(tree->all);
-                tree->all = more;
-                tree->cap = tree->cap * 2 + 256;
-        }
+        if (!all)
+                return false;
+        tree->all = all;
         tree->all[tree->n++] = process;
         return true;
 }

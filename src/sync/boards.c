@@ -129,19 +129,11 @@ static int gather(const struct cfb_kernel_lock *lock, void *data) {
                 return 0;
         if (boards->n_boards == BOARDS_MAX)
                 return -E2BIG;
-        if (boards->n_boards == boards->boards_cap) {
-                unsigned cap = boards->boards_cap ? 2 * boards->boards_cap : 16;
-                struct cfb_board_read *larger = cfb_allocate(cap * sizeof(*larger));
-
-                if (!larger)
-                        return -ENOMEM;
-                if (boards->n_boards)
-                        memcpy(larger, boards->boards, boards->n_boards * sizeof(*larger));
-                cfb_release(boards->boards);
-                boards->boards = larger;
-                boards->boards_cap = cap;
-        }
-        board = &boards->boards[boards->n_boards++];
+        board = cfb_grow(boards->boards, boards->n_boards, &boards->boards_cap, sizeof(*board));
+        if (!board)
+                return -ENOMEM;
+        boards->boards = board;
+        board += boards->n_boards++;
         *board = (struct cfb_board_read){.pid = lock->pid, .fd = (int)(lock->range.last - lock->range.start)};
         board->own = is_own(gathering, lock);
         if (board->own)

@@ -51,20 +51,11 @@ static int add(struct search *search, const struct cfb_kernel_lock *lock) {
 
         if (search->n_lines == LINES_MAX)
                 return 0;
-        if (search->n_lines == search->lines_cap) {
-                unsigned cap = search->lines_cap ? 2 * search->lines_cap : 32;
-                struct line *larger = cfb_allocate(cap * sizeof(*larger));
-
-                if (!larger)
-                        return -ENOMEM;
-                if (search->n_lines)
-                        memcpy(larger, search->lines, search->n_lines * sizeof(*larger));
-                cfb_release(search->lines);
-                search->lines = larger;
-                search->lines_cap = cap;
-        }
-        line = &search->lines[search->n_lines++];
-        *line = (struct line){.lock = *lock};
+        line = cfb_grow(search->lines, search->n_lines, &search->lines_cap, sizeof(*line));
+        if (!line)
+                return -ENOMEM;
+        search->lines = line;
+        search->lines[search->n_lines++] = (struct line){.lock = *lock};
         return 0;
 }
 
