@@ -242,6 +242,11 @@ static int run(struct cli_args *args) {
                         args,
                         "put -- before the command, so that its options are its own: confab lock %s -- %s",
                         args->operands[0], args->operands[1]);
+        if (shows && (cli_given(args, "range") || cli_given(args, "shared") || cli_given(args, "deadline") ||
+                      cli_given(args, "create")))
+                return cli_usage(
+                        args,
+                        "--show locks nothing: --range, --shared, --deadline and --create are for a command");
         if (!shows && (cli_given(args, "json") || cli_given(args, "raw") || cli_given(args, "output")))
                 return cli_usage(args, "--json, --raw and --output are for --show");
         if ((n_ranges = read_ranges(args, ranges)) == 0 || cli_deadline(args, "deadline", &deadline_ns) != 0)

@@ -202,7 +202,8 @@ static int read_numbers(struct service *service) {
 
 /* What only one of the models, or only a function, has. */
 static int refuse_elsewhere(const struct service *service) {
-        static const char *const of_prefork[] = {"workers", "restarts", "on-demand"};
+        static const char *const of_prefork[] = {"workers", "restarts", "on-demand"},
+                                 *const of_clients[] = {"max-clients", "client-deadline"};
         const struct cli_args *args = service->args;
 
         for (unsigned i = 0; i < sizeof(of_prefork) / sizeof(of_prefork[0]); i++)
@@ -211,6 +212,16 @@ static int refuse_elsewhere(const struct service *service) {
                                          "--%s is for --model prefork: fork starts its processes with the "
                                          "clients, loop has none",
                                          of_prefork[i]);
+        for (unsigned i = 0; i < sizeof(of_clients) / sizeof(of_clients[0]); i++)
+                if (cli_given(args, of_clients[i]) && service->options.model == CONFAB_SERVE_PREFORK &&
+                    service->function == NULL)
+                        return cli_usage(args,
+                                         "--%s is for --model fork, or --function: nobody sees the clients "
+                                         "of a program "
+                                         "that accepts by itself",
+                                         of_clients[i]);
+        if (cli_given(args, "timeout") && cli_given(args, "deadline"))
+                return cli_usage(args, "--deadline and --timeout are the same: give one of them");
         if (cli_given(args, "client-idle") && service->function == NULL)
                 return cli_usage(
                         args, "--client-idle is for --function: nobody sees what a client says to a program; "

@@ -44,6 +44,7 @@ struct cfb_framed {
         size_t at, len, consumed;
         int broken; /* what every further receive answers */
         bool ended;
+        bool takes_rest;           /* what stands behind the last newline is a message, too */
         int buffered_fd, epoll_fd; /* confab_descriptor's; -1 until asked for */
         bool buffered_shown;
         void (*told)(void *data, enum cfb_framed_state state);
@@ -333,6 +334,18 @@ static int end_within_message(confab_endpoint *endpoint) {
                                came, 0);
 }
 
+static int take_rest(struct cfb_framed *framed, struct confab_message *message) {
+        framed->ended = true;
+        framed->at = 0;
+        framed->len = framed->consumed = framed->end - framed->start;
+        lend(framed, message);
+        return 1;
+}
+
+void cfb_framed_take_rest(struct cfb_framed *framed) {
+        framed->takes_rest = framed->kind == CFB_FRAME_LINE;
+}
+
 static int explain_broken(confab_endpoint *endpoint) {
         struct cfb_framed *framed = endpoint->framed;
 
@@ -375,7 +388,7 @@ int cfb_framed_receive(confab_endpoint *endpoint, struct confab_message *message
                         continue;
                 }
                 if (r == 0 && framed->end > framed->start) {
-                        r = end_within_message(endpoint);
+                        r = framed->takes_rest ? take_rest(framed, message) : end_within_message(endpoint);
                         break;
                 }
                 if (r == 0)

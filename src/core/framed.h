@@ -17,6 +17,9 @@ int64_t cfb_framed_send(struct confab_endpoint *endpoint, const struct confab_me
                         int64_t deadline_ns);
 int cfb_framed_receive(struct confab_endpoint *endpoint, struct confab_message *message, int64_t deadline_ns);
 
+/* A last line without its newline is a message as well: for what programs print, not for peers, whose end within one is a failure. */
+void cfb_framed_take_rest(struct cfb_framed *framed);
+
 /* Whether the next receive has an answer without reading: a whole message, a refusal, the end. */
 bool cfb_framed_ready(struct confab_endpoint *endpoint);
 /* Wraps *@pollfd so that it also polls ready for what is buffered. */

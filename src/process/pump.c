@@ -8,7 +8,8 @@
  *
  * An end is handed over where it is one plain descriptor of a byte stream: unix and tcp streams, fd://, a FIFO that is written to. Everything
  * else is pumped: messages, framed streams, exec:// (which has a child to be waited for), a FIFO that is read (before its first
- * writer comes it would look ended). With mechanisms that keep boundaries, a line of the program's is a message.
+ * writer comes it would look ended). With mechanisms that keep boundaries, a line of the program's is a message,
+ * the last one without its newline too, as for confab send --lines.
  *
  * In this process, not in a `confab relay` child: the library does not know where the command is, and the job would have a
  * stage nobody asked for. There is no hidden thread, so somebody has to call confab_job_wait; it does not return before
@@ -18,6 +19,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "core/endpoint.h"
+#include "core/framed.h"
 #include "core/transport.h"
 #include "process/job.h"
 
@@ -95,6 +97,8 @@ static int add_pump(confab_job *job, struct cfb_plans *plans, confab_endpoint **
                 close(fds[1]);
                 return r;
         }
+        if (lines)
+                cfb_framed_take_rest(ours->framed);
         r = cfb_plans_keep(plans, fds[!input]);
         if (r < 0)
                 return r;

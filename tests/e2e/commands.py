@@ -801,7 +801,7 @@ def lock_ends_with_the_status_of_its_command():
     for words, said in ((["missing", "--", "true"], "--create"), (["/", "--", "true"], "a directory")):
         run("lock", *words, code=1)
         assert said in run.words, run.words
-    for words in (["file"], ["--json", "file", "--", "true"], ["--show", "file", "--", "true"], ["--range=9-5", "file", "--", "true"],
+    for words in (["file"], ["--json", "file", "--", "true"], ["--show", "file", "--", "true"], ["--show", "--create", "other"], ["--show", "--range=1", "file"], ["--range=9-5", "file", "--", "true"],
                   ["--range=x", "file", "--", "true"], ["--range=1-2,", "file", "--", "true"], ["--range=" + "9" * 30, "file", "--", "true"]):
         run("lock", *words, code=2)
     # what is the command's is never taken for ours

@@ -948,6 +948,35 @@ TEST_TIMEOUT(the_descriptor_is_quiet_while_nobody_takes, 60) {
         confab_close(receiver);
 }
 
+/* printf without a newline at its end, and a program that is cut off: what there is goes. */
+TEST(the_last_line_needs_no_newline) {
+        static const struct {
+                const char *text, *messages[3];
+        } cases[] = {
+                {"printf 'one\\n\\ntwo' > 'unix://box?type=datagram'", {"one", "", "two"}},
+                {"printf x > 'unix://box?type=datagram'", {"x"}},
+                {"printf '\\n' > 'unix://box?type=datagram'", {""}},
+                {"true > 'unix://box?type=datagram'", {NULL}},
+        };
+        confab_endpoint *receiver;
+
+        check_ok(confab_listen(&receiver, "unix://box?type=datagram", NULL, CONFAB_NOW));
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                struct confab_message message = confab_message_of(NULL, 0);
+
+                check_eq(run_plain(cases[i].text), 0);
+                for (int n = 0; n < 3 && cases[i].messages[n]; n++) {
+                        message = confab_message_of(NULL, 0);
+                        check_eq(confab_receive(receiver, &message, NULL, CONFAB_NOW), 1);
+                        check_eq(message.data_len, strlen(cases[i].messages[n]));
+                        check_mem(message.data, cases[i].messages[n], message.data_len);
+                        confab_release(receiver, &message);
+                }
+                check_eq(confab_receive(receiver, &message, NULL, CONFAB_NOW), -EAGAIN);
+        }
+        confab_close(receiver);
+}
+
 TEST(through_a_program_behind_an_address) {
         check_eq(run_plain("printf 'b\\na\\n' > 'exec://sort > out'"), 0);
         check_str(content("out"), "a\nb\n");
