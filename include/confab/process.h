@@ -83,7 +83,7 @@ CONFAB_API int confab_job_start(confab_job **jobp, const struct confab_stage *st
  * Waits until every stage has ended (0), or until those that have not are stopped (CONFAB_JOB_STOPPED, with STOPS), or @deadline_ns.
  * Then the terminal is ours again. -EAGAIN: CONFAB_NOW and something runs; -ETIMEDOUT; -EINTR: confab_job_interrupt.
  * Redirections to addresses whose end cannot be handed to a program are carried within this call: call it, also with CONFAB_NOW
- * when confab_job_descriptor says so. It waits for their last bytes too. Exits are told by the kernel at once, stops are
+ * when confab_job_descriptor says so. It waits for their last bytes too, until confab_job_end. Exits are told by the kernel at once, stops are
  * looked for 20 times a second.
  */
 CONFAB_API int confab_job_wait(confab_job *job, int64_t deadline_ns);
@@ -106,7 +106,7 @@ CONFAB_API int confab_job_continue(confab_job *job, int foreground);
 
 /*
  * Ends the whole tree: SIGTERM to every stage, its group and all descendants, wherever they moved; what is still there after @grace_ns
- * gets SIGKILL, until nothing is left. Returns 0 when all have ended and every status is known; -ETIMEDOUT: something cannot be killed
+ * gets SIGKILL, until nothing is left. What they have written to addresses and nobody has taken is dropped. Returns 0 when all have ended and every status is known; -ETIMEDOUT: something cannot be killed
  * (it hangs in the kernel, or belongs to another user); -EMFILE, -ENFILE, -ENOMEM: the group has ended, of what has left it something may
  * be there.
  */

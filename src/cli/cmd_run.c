@@ -60,7 +60,7 @@ static const struct cli_option options[] = {
 };
 
 #define KILL_AFTER_NS INT64_C(5000000000)
-#define FRONT_LOOK_NS INT64_C(100000000)
+#define LOOK_NS       INT64_C(100000000)
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
 struct run {
@@ -72,6 +72,7 @@ struct run {
         int terminal;  /* -1: none */
         bool in_front; /* the pipeline has it, or nobody is to hand it over */
         int64_t deadline_ns, kill_after_ns, began_ns;
+        int64_t carry_until_ns; /* after a signal ended its programs, for what they have written */
         bool timed_out;
         int forwarded; /* signals passed on so far */
 };
@@ -122,16 +123,25 @@ static int stopped(struct run *run) {
         return confab_job_continue(run->job, run->in_front);
 }
 
-/* `fg` gives the terminal to our group, and sends no signal to one that runs: it has to be looked for, as stops are. */
+/*
+ * `fg` gives the terminal to our group, and sends no signal to one that runs: it has to be looked for, as stops are. So is the end of the
+ * programs after a signal, which the wait does not tell before all that they wrote has been carried.
+ */
 static int64_t next_look(const struct run *run) {
-        int64_t look_ns = confab_after(FRONT_LOOK_NS);
+        int64_t look_ns = confab_after(LOOK_NS);
 
-        return run->in_front || look_ns > run->deadline_ns ? run->deadline_ns : look_ns;
+        return (run->in_front && run->forwarded == 0) || look_ns > run->deadline_ns ? run->deadline_ns
+                                                                                    : look_ns;
 }
 
-static int look_for_terminal(struct run *run) {
-        run->in_front = has_terminal(run) && confab_job_continue(run->job, true) >= 0;
-        return 0; /* what fails now is tried again */
+static int look(struct run *run) {
+        if (!run->in_front) /* what fails now is tried again */
+                run->in_front = has_terminal(run) && confab_job_continue(run->job, true) >= 0;
+        if (run->forwarded == 0 || confab_job_result(run->job) == -EAGAIN)
+                return 0;
+        if (run->carry_until_ns == 0)
+                run->carry_until_ns = confab_after(run->kill_after_ns);
+        return confab_now() >= run->carry_until_ns ? confab_job_end(run->job, CONFAB_NOW) : 0;
 }
 
 /* A signal that the terminal sent to our whole group has reached the job already. A second one means: now. */
@@ -139,10 +149,8 @@ static void pass_on(struct run *run, int number, bool from_terminal) {
         cli_note_signal(number);
         if ((run->flags & CONFAB_JOB_SAME_GROUP) != 0 && from_terminal)
                 return;
-        if (run->forwarded++ > 0)
+        if (run->forwarded++ > 0 || confab_job_signal(run->job, number) == -ESRCH)
                 confab_job_end(run->job, CONFAB_NOW);
-        else
-                confab_job_signal(run->job, number);
 }
 
 static void pass_all_on(struct run *run) {
@@ -165,7 +173,7 @@ static int wait_for_it(struct run *run) {
                 else if (r != -ETIMEDOUT)
                         return r;
                 else if (until_ns != run->deadline_ns)
-                        r = look_for_terminal(run);
+                        r = look(run);
                 else if (!run->timed_out) {
                         run->timed_out = true;
                         run->deadline_ns = CONFAB_FOREVER;

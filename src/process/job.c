@@ -255,13 +255,9 @@ static bool killed(const confab_job *job) {
         return false;
 }
 
-int cfb_job_ended(confab_job *job) {
-        int error = job->error;
-
+void cfb_job_ended(confab_job *job) {
         cfb_terminal_take_back(job, killed(job));
         cfb_guard_end(job);
-        job->error = 0;
-        return error;
 }
 
 int cfb_job_group(const confab_job *job) {
@@ -338,8 +334,11 @@ int confab_job_end(confab_job *job, int64_t grace_ns) {
         if (r < 0)
                 return r;
         r = cfb_tree_end(job, grace_ns);
-        if (!cfb_job_look(job))
+        if (!cfb_job_look(job)) {
+                cfb_pumps_step(job);
+                cfb_pumps_drop(job);
                 cfb_job_ended(job);
+        }
         return r;
 }
 

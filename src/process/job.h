@@ -81,6 +81,8 @@ int cfb_plans_keep(struct cfb_plans *plans, int fd); /* @fd */
 int cfb_pump_open(confab_job *job, struct cfb_plans *plans, const char *address, bool input);
 /* Moves what there is. */
 void cfb_pumps_step(confab_job *job);
+/* What is not carried yet never will be. */
+void cfb_pumps_drop(confab_job *job);
 /* The programs have ended: nobody reads what comes in. True: some output is still to be carried. */
 bool cfb_pumps_finish(confab_job *job);
 /* Fills @fds with what they wait for; how many. */
@@ -110,7 +112,7 @@ int cfb_tree_end(confab_job *job, int64_t grace_ns);
 bool cfb_job_look(confab_job *job); /* reaps what has ended; whether something still runs or is stopped */
 
 /* job.c */
-int cfb_job_ended(confab_job *job); /* nothing runs: terminal and guard; the error there is to tell */
+void cfb_job_ended(confab_job *job); /* nothing runs: terminal and guard */
 int cfb_job_signal(confab_job *job, int signal_number);
 /* The group's number, if it is still the group's; 0: none, or the number may be a stranger's by now. */
 int cfb_job_group(const confab_job *job);

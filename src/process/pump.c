@@ -84,9 +84,13 @@ static int add_pump(confab_job *job, struct cfb_plans *plans, confab_endpoint **
         bool lines = (*endpointp)->properties.boundaries == CONFAB_BOUNDARIES_MESSAGE;
         CFB_CLEANUP(close_endpointp) confab_endpoint *ours = NULL;
         struct cfb_pump *pump;
+        struct pollfd pollfd;
         char address[64];
         int fds[2], r;
 
+        r = confab_descriptor(*endpointp, input ? CONFAB_RECEIVE : CONFAB_SEND, &pollfd);
+        if (r < 0) /* the wait could not be woken by it */
+                return r;
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return cfb_failed(-errno, "pipe2", confab_address(*endpointp));
         fcntl(fds[input], F_SETFL, O_NONBLOCK);
@@ -157,6 +161,11 @@ void cfb_pumps_step(confab_job *job) {
         for (struct cfb_pump *pump = job->pumps; pump; pump = pump->next)
                 if (pump->transfer)
                         step(job, pump);
+}
+
+void cfb_pumps_drop(confab_job *job) {
+        for (struct cfb_pump *pump = job->pumps; pump; pump = pump->next)
+                end_pump(pump);
 }
 
 bool cfb_pumps_finish(confab_job *job) {

@@ -169,8 +169,10 @@ static int state_of(confab_job *job) {
         bool more = cfb_job_look(job);
 
         cfb_pumps_step(job);
-        if (!more)
+        if (!more) {
+                cfb_job_ended(job); /* now: while something is still carried the keys are ours */
                 return cfb_pumps_finish(job) ? -EAGAIN : 0;
+        }
         return (job->flags & CONFAB_JOB_STOPS) && count(job, CONFAB_STAGE_RUNNING) == 0 ? CONFAB_JOB_STOPPED
                                                                                         : -EAGAIN;
 }
@@ -179,8 +181,12 @@ static int wait_for(confab_job *job, int64_t deadline_ns) {
         for (;;) {
                 int r = state_of(job);
 
-                if (r == 0)
-                        return cfb_job_ended(job);
+                if (r == 0) {
+                        int error = job->error;
+
+                        job->error = 0;
+                        return error;
+                }
                 if (r == CONFAB_JOB_STOPPED) {
                         cfb_terminal_take_back(job, true);
                         return r;

@@ -239,6 +239,26 @@ def signals_are_passed_on():
 
 
 @test
+def what_nobody_takes_holds_up_no_end():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as box:
+        box.bind("box")
+        line = "sh -c 'echo $$ >pids; exec yes' > 'unix://box?type=datagram'"
+        run("--deadline", "500ms", line, code=124)
+        pathlib.Path("pids").unlink(missing_ok=True)
+        process = start("--kill-after", "100ms", line)
+        written("pids")
+        process.terminate()
+        assert process.wait(LIMIT) == -signal.SIGTERM
+        os.unlink("pids")
+        process = start("--kill-after", "1h", line)
+        pids = written("pids")
+        process.terminate()
+        all_gone(pids)
+        process.terminate()  # the second one
+        assert process.wait(LIMIT) == -signal.SIGTERM
+
+
+@test
 def nothing_outlives_a_killed_supervisor_that_promised_it():
     for option in ((), ("--new-session",)):
         # a stage, its child, its grandchild, in two stages

@@ -977,6 +977,55 @@ TEST(the_last_line_needs_no_newline) {
         confab_close(receiver);
 }
 
+/* Nobody takes what the program has written: its end is the end. */
+TEST(an_ended_job_waits_for_nobody) {
+        confab_endpoint *receiver;
+        struct confab_pipeline *pipeline;
+        confab_job *job;
+
+        check_ok(confab_listen(&receiver, "unix://box?type=datagram", NULL, CONFAB_NOW));
+        check_ok(confab_pipeline_parse(&pipeline, "yes > 'unix://box?type=datagram'"));
+        check_ok(confab_job_start(&job, pipeline->stages, 1, NULL));
+        confab_pipeline_free(pipeline);
+        check_eq(confab_job_wait(job, confab_after(100 * ms)), -ETIMEDOUT);
+        check_ok(confab_job_signal(job, SIGTERM));
+        confab_job_wait(job, confab_after(100 * ms)); /* for its last bytes, on most days */
+        check_ok(confab_job_end(job, 0));
+        check_ok(confab_job_wait(job, confab_after(20 * s)));
+        check_eq(confab_job_result(job), 128 + SIGTERM);
+        confab_job_free(job);
+        confab_close(receiver);
+}
+
+/* What cannot be waited for together with a program is refused: the wait would never hear of it. */
+TEST(an_address_without_a_descriptor) {
+        confab_endpoint *queue;
+        struct confab_pipeline *pipeline;
+        char address[300], folder[200], text[400];
+        confab_job *job;
+
+        file("key", "");
+        check(getcwd(folder, sizeof(folder)));
+        snprintf(address, sizeof(address), "sysv://%s/key", folder);
+        check_ok(confab_listen(&queue, address, NULL, CONFAB_NOW));
+        for (int polled = 0; polled < 2; polled++) {
+                snprintf(text, sizeof(text), "seq 3 > '%s%s'", address, polled ? "?poll=1" : "");
+                check_ok(confab_pipeline_parse(&pipeline, text));
+                check_eq(confab_job_start(&job, pipeline->stages, 1, NULL), polled ? 0 : -EOPNOTSUPP);
+                confab_pipeline_free(pipeline);
+        }
+        check_ok(confab_job_wait(job, CONFAB_FOREVER));
+        confab_job_free(job);
+        for (int i = 0; i < 3; i++) {
+                struct confab_message message = confab_message_of(NULL, 0);
+
+                check_eq(confab_receive(queue, &message, NULL, CONFAB_NOW), 1);
+                check_eq(((const char *)message.data)[0], '1' + i);
+                confab_release(queue, &message);
+        }
+        confab_close(queue);
+}
+
 TEST(through_a_program_behind_an_address) {
         check_eq(run_plain("printf 'b\\na\\n' > 'exec://sort > out'"), 0);
         check_str(content("out"), "a\nb\n");
