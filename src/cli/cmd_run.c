@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -228,12 +229,47 @@ static bool print_json(const struct run *run, int code) {
         return fflush(stderr) == 0 && ferror(stderr) == 0;
 }
 
+static void interrupt(int number) {
+        (void)number;
+}
+
+/*
+ * Starting opens files, and a FIFO as long as nobody is at its other end. The deadline holds there, too: from then on a signal ends the
+ * call, every now and then, should one come just before it.
+ */
+static int start(struct run *run, const struct confab_job_options *how) {
+        struct sigaction action = {.sa_handler = interrupt}, before;
+        struct itimerval never = {0}, timer = {.it_interval.tv_usec = 50000};
+        int64_t left_us = (run->deadline_ns - confab_now()) / 1000;
+        int r;
+
+        sigaction(SIGALRM, NULL, &before);
+        if (run->deadline_ns == CONFAB_FOREVER ||
+            before.sa_handler == SIG_IGN) /* what is ignored stays so in the programs */
+                return confab_job_start(&run->job, run->stages, run->n_stages, how);
+        left_us = left_us > 0 ? left_us : 1;
+        timer.it_value = (struct timeval){.tv_sec = (time_t)(left_us / 1000000),
+                                          .tv_usec = (suseconds_t)(left_us % 1000000)};
+        sigaction(SIGALRM, &action, NULL);
+        setitimer(ITIMER_REAL, &timer, NULL);
+        r = confab_job_start(&run->job, run->stages, run->n_stages, how);
+        setitimer(ITIMER_REAL, &never, NULL);
+        sigaction(SIGALRM, &before, NULL);
+        return r;
+}
+
 /* Nothing ran. As shells have it: 127 no such program, 126 one that cannot be executed. */
 static int could_not_start(struct run *run, int r, uint32_t failed) {
-        int code = cli_failed(run->args, r);
+        bool from_terminal;
+        bool late = (r == -EINTR || r == -ETIMEDOUT) && confab_now() >= run->deadline_ns;
+        int number;
 
+        while ((number = cli_next_for_job(&from_terminal)) != 0)
+                cli_note_signal(number);
+        if (!late || r != -EINTR)
+                cli_failed(run->args, r);
         if (failed == 0)
-                return code == CLI_TIMED_OUT ? CLI_FAILED : code;
+                return late ? CLI_TIMED_OUT : CLI_FAILED;
         return r == -ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 }
 
@@ -252,14 +288,14 @@ static int run_job(struct run *run) {
         signal(SIGCHLD, SIG_DFL); /* whoever ignores it loses our statuses too */
         run->began_ns = confab_now();
         cli_catch_for_job();
-        r = confab_job_start(&run->job, run->stages, run->n_stages, &how);
+        r = start(run, &how);
         if (r < 0)
                 return could_not_start(run, r, failed);
         cli_watch_job(run->job);
         r = wait_for_it(run);
-        code = r < 0            ? cli_failed(run->args, r)
-               : run->timed_out ? CLI_TIMED_OUT
-                                : confab_job_result(run->job);
+        if (r < 0 && (!run->timed_out || r == -ETIMEDOUT)) /* what ending it does to addresses is no news */
+                cli_failed(run->args, r);
+        code = run->timed_out ? CLI_TIMED_OUT : r < 0 ? CLI_FAILED : confab_job_result(run->job);
         if (cli_given(run->args, "json") && !print_json(run, code) && code == CLI_DONE)
                 code = CLI_FAILED;
         cli_watch_job(NULL);

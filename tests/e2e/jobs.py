@@ -208,6 +208,24 @@ def the_deadline_ends_the_whole_tree():
 
 
 @test
+def the_deadline_and_signals_hold_while_it_is_started():
+    os.mkfifo("fifo")  # nobody is at its other end
+    run("--deadline", "100ms", "cat < fifo", code=124)
+    run("--deadline", "100ms", "echo > fifo", code=124)
+    run("--deadline", "10ms", f"echo > fifo://{os.getcwd()}/fifo", code=124)  # waits as long as for any address
+    assert "nobody reads it" in run.words, run.words
+    process = start("cat < fifo", stderr=subprocess.PIPE)
+    while process.poll() is None:
+        process.terminate()
+        time.sleep(0.01)
+    assert (process.returncode, process.stderr.read()) == (-signal.SIGTERM, b""), process.returncode
+    process.stderr.close()
+    run("--deadline", "300ms", "yes > 'exec://sleep 1000'", code=124)
+    assert run.words == "", run.words
+    os.unlink("fifo")
+
+
+@test
 def signals_are_passed_on():
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         process = start("sh", "-c", "trap 'echo got >>got; exit 0' TERM INT HUP; echo $$ >pids; while :; do sleep 0.05; done")
