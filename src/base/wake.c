@@ -22,7 +22,9 @@
  * handed from thread to thread instead of closing, which must end somewhere, and leaks from there.
  */
 #include "base/wake.h"
+#include "base/cancel.h"
 #include "base/error.h"
+#include "base/hot.h"
 
 #include <confab/types.h>
 #include <errno.h>
@@ -45,6 +47,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t ended;
 static bool have_key;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool locked_for_fork; /* under lock */
 static struct waker *wakers; /* under lock, as the links */
 static unsigned n_users;     /* open endpoints; under lock */
 static _Thread_local struct waker own = {.fd = -1};
@@ -86,27 +89,34 @@ static void thread_ended(void *unused) {
         pthread_mutex_unlock(&lock);
 }
 
-static void before_fork(void) {
+/* With one thread there is nobody to lock out, and a lock written between two forks is a page copied for each of them (a service's). */
+CFB_HOT static void before_fork(void) {
+        if (CFB_SINGLE_THREADED)
+                return;
         pthread_mutex_lock(&lock);
+        locked_for_fork = true;
 }
 
-static void after_fork_parent(void) {
+CFB_HOT static void unlock_after_fork(void) {
+        if (!locked_for_fork)
+                return;
+        locked_for_fork = false;
         pthread_mutex_unlock(&lock);
 }
 
-static void after_fork_child(void) {
+CFB_HOT static void after_fork_child(void) {
         if (++cfb_generation == 0)
                 cfb_generation = 1;
         while (wakers)
                 close_waker(wakers);
         atomic_store(&n_waking[0], 0); /* those of threads that do not exist here */
         atomic_store(&n_waking[1], 0);
-        pthread_mutex_unlock(&lock);
+        unlock_after_fork();
 }
 
 static void prepare(void) {
         have_key = pthread_key_create(&ended, thread_ended) == 0;
-        pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+        pthread_atfork(before_fork, unlock_after_fork, after_fork_child);
 }
 
 void cfb_generation_prepare(void) {

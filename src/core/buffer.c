@@ -15,6 +15,7 @@
  */
 #include "core/buffer.h"
 #include "base/cancel.h"
+#include "base/hot.h"
 #include "base/memory.h"
 
 #include <stdatomic.h>
@@ -63,7 +64,7 @@ int cfb_pool_new(struct cfb_pool **poolp, size_t buffer_cap) {
         return 0;
 }
 
-struct cfb_pool *cfb_pool_ref(struct cfb_pool *pool) {
+CFB_HOT struct cfb_pool *cfb_pool_ref(struct cfb_pool *pool) {
         /* relaxed: the caller holds a reference, so the pool is alive and known to it */
         atomic_fetch_add_explicit(&pool->refs, 1, memory_order_relaxed);
         return pool;
@@ -112,7 +113,7 @@ static inline struct cfb_buffer *take_first(struct cfb_pool *pool) {
         return buffer;
 }
 
-static void give_back(struct cfb_pool *pool, struct cfb_buffer *buffer) {
+CFB_HOT static void give_back(struct cfb_pool *pool, struct cfb_buffer *buffer) {
         if (buffer->cap != pool->buffer_cap) {
                 cfb_release(buffer);
                 return;
@@ -128,7 +129,7 @@ static void give_back(struct cfb_pool *pool, struct cfb_buffer *buffer) {
         cfb_release(buffer);
 }
 
-struct cfb_buffer *cfb_buffer_take(struct cfb_pool *pool) {
+CFB_HOT struct cfb_buffer *cfb_buffer_take(struct cfb_pool *pool) {
         struct cfb_buffer *buffer = take_first(pool);
 
         for (unsigned i = 1; !buffer && i < N_PLACES; i++)
@@ -158,7 +159,7 @@ bool cfb_buffer_alone(const struct cfb_buffer *buffer) {
         return atomic_load_explicit(&buffer->refs, memory_order_acquire) == 1;
 }
 
-void cfb_buffer_unref(struct cfb_buffer *buffer) {
+CFB_HOT void cfb_buffer_unref(struct cfb_buffer *buffer) {
         /* [P2]; the only holder needs no read-modify-write */
         if (!buffer || (!cfb_buffer_alone(buffer) &&
                         atomic_fetch_sub_explicit(&buffer->refs, 1, memory_order_acq_rel) != 1))

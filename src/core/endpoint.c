@@ -17,6 +17,7 @@
 #include "core/endpoint.h"
 #include "base/cancel.h"
 #include "base/cleanup.h"
+#include "base/hot.h"
 #include "base/memory.h"
 #include "base/wake.h"
 #include "core/framed.h"
@@ -176,7 +177,7 @@ static int prepare_endpoint(confab_endpoint **endpointp, const struct cfb_addres
 }
 
 /* After the transport filled it: direction, properties, buffers, framing. */
-static int complete(confab_endpoint *endpoint, struct cfb_pool *pool) {
+CFB_HOT static int complete(confab_endpoint *endpoint, struct cfb_pool *pool) {
         uint32_t possible = (endpoint->fds[CFB_RECEIVING] >= 0 ? CONFAB_RECEIVE : 0) |
                             (endpoint->fds[CFB_SENDING] >= 0 ? CONFAB_SEND : 0);
         int r;
@@ -293,13 +294,10 @@ static int accept_pauses(confab_endpoint *listener, int error) {
         return error;
 }
 
-int confab_accept(confab_endpoint **endpointp, confab_endpoint *listener, int64_t deadline_ns) {
-        CFB_UNCANCELLED;
+int cfb_accept_prepare(confab_endpoint **endpointp, confab_endpoint *listener) {
         CFB_CLEANUP(abandonp) confab_endpoint *endpoint = NULL;
         int r;
 
-        if (!endpointp || !listener)
-                return cfb_failed(-EINVAL, "accept", "NULL");
         if (!listener->transport->accept || !listener->listening)
                 return cfb_unsupported_of(listener, "accept",
                                           "connections to accept: receive on this endpoint itself");
@@ -318,8 +316,13 @@ int confab_accept(confab_endpoint **endpointp, confab_endpoint *listener, int64_
                 if (r < 0)
                         return cfb_failed(r, "accept", confab_address(listener));
         }
+        *endpointp = cfb_steal(&endpoint);
+        return 0;
+}
 
-        r = cfb_enter(listener, CFB_RECEIVING);
+CFB_HOT int cfb_accept_into(confab_endpoint *endpoint, confab_endpoint *listener, int64_t deadline_ns) {
+        int r = cfb_enter(listener, CFB_RECEIVING);
+
         if (r < 0)
                 return r;
         while ((r = listener->transport->accept(endpoint, listener)) == -EAGAIN) {
@@ -334,6 +337,23 @@ int confab_accept(confab_endpoint **endpointp, confab_endpoint *listener, int64_
         if (r >= 0)
                 r = complete(endpoint, listener->pool);
         cfb_leave(listener, CFB_RECEIVING);
+        return r;
+}
+
+void cfb_accept_abandon(confab_endpoint *endpoint) {
+        endpoint_abandon(endpoint);
+}
+
+int confab_accept(confab_endpoint **endpointp, confab_endpoint *listener, int64_t deadline_ns) {
+        CFB_UNCANCELLED;
+        CFB_CLEANUP(abandonp) confab_endpoint *endpoint = NULL;
+        int r;
+
+        if (!endpointp || !listener)
+                return cfb_failed(-EINVAL, "accept", "NULL");
+        r = cfb_accept_prepare(&endpoint, listener);
+        if (r >= 0)
+                r = cfb_accept_into(endpoint, listener, deadline_ns);
         if (r < 0)
                 return r;
         *endpointp = cfb_steal(&endpoint);
@@ -408,6 +428,13 @@ confab_endpoint *confab_close(confab_endpoint *endpoint) {
                 endpoint->transport->close(endpoint);
         endpoint_free(endpoint);
         return NULL;
+}
+
+CFB_HOT void cfb_close_last(confab_endpoint *endpoint) {
+        if (endpoint->rest.bytes)
+                cfb_rest_flush(endpoint, CONFAB_NOW);
+        if (endpoint->transport->close)
+                endpoint->transport->close(endpoint);
 }
 
 const char *confab_address(const confab_endpoint *endpoint) {

@@ -115,6 +115,21 @@ static inline void cfb_leave(struct confab_endpoint *endpoint, int side) {
         atomic_store_explicit(&endpoint->busy[side], 0, memory_order_release); /* [B1] */
 }
 
+/*
+ * confab_accept in two steps: all its memory first, then the connection, with no allocation any more. A service that makes processes
+ * ahead prepares once, and each of them has the copy (process/service_ahead.c). After a failure of the second it can be called
+ * again; the first's is the caller's, for abandon until the second has succeeded, for confab_close from then on. NULL is accepted.
+ */
+int cfb_accept_prepare(confab_endpoint **endpointp, confab_endpoint *listener);
+int cfb_accept_into(confab_endpoint *endpoint, confab_endpoint *listener, int64_t deadline_ns);
+void cfb_accept_abandon(confab_endpoint *endpoint);
+
+/*
+ * confab_close by a process whose next call is _exit, which gives memory back and closes descriptors, in that order: a peer that sees the end
+ * sooner runs beside the exit and gets in its way (16 us of a client's 150, docs/performance.md).
+ */
+void cfb_close_last(confab_endpoint *endpoint);
+
 /* cfb_address_init, then the transport's own check of the rest: what every call that takes an address begins with. */
 int cfb_address_read(struct cfb_address *address, const char *text, const struct confab_options *options);
 

@@ -9,6 +9,7 @@
  */
 #include "core/message.h"
 #include "base/cancel.h"
+#include "base/hot.h"
 #include "core/framed.h"
 #include "core/transport.h"
 
@@ -77,8 +78,8 @@ static int check_extras(confab_endpoint *endpoint, const struct confab_message *
 }
 
 /* What nobody may leave out. */
-static int check_given(const confab_endpoint *endpoint, const struct confab_message *message,
-                       const char *call) {
+CFB_HOT static int check_given(const confab_endpoint *endpoint, const struct confab_message *message,
+                               const char *call) {
         if (!endpoint)
                 return cfb_failed_with(-EINVAL, call, "NULL", NULL, "there is no endpoint", 0, 0);
         if (!message)
@@ -235,7 +236,8 @@ send_uncancelled(confab_endpoint *endpoint, const struct confab_message *message
         return send_one(endpoint, message, deadline_ns);
 }
 
-int64_t confab_send(confab_endpoint *endpoint, const struct confab_message *message, int64_t deadline_ns) {
+CFB_HOT int64_t confab_send(confab_endpoint *endpoint, const struct confab_message *message,
+                            int64_t deadline_ns) {
         return CFB_SINGLE_THREADED ? send_one(endpoint, message, deadline_ns)
                                    : send_uncancelled(endpoint, message, deadline_ns);
 }
@@ -379,8 +381,8 @@ int confab_send_many(confab_endpoint *endpoint, const struct confab_message *mes
 
 /* --- receiving --- */
 
-static int check_receive(confab_endpoint *endpoint, const struct confab_message *message,
-                         const struct confab_filter *filter) {
+CFB_HOT static int check_receive(confab_endpoint *endpoint, const struct confab_message *message,
+                                 const struct confab_filter *filter) {
         int r = check_given(endpoint, message, "receive");
 
         if (r < 0)
@@ -472,8 +474,8 @@ static __attribute__((noinline)) int receive_uncancelled(confab_endpoint *endpoi
         return receive_one(endpoint, message, filter, deadline_ns);
 }
 
-int confab_receive(confab_endpoint *endpoint, struct confab_message *message,
-                   const struct confab_filter *filter, int64_t deadline_ns) {
+CFB_HOT int confab_receive(confab_endpoint *endpoint, struct confab_message *message,
+                           const struct confab_filter *filter, int64_t deadline_ns) {
         return CFB_SINGLE_THREADED ? receive_one(endpoint, message, filter, deadline_ns)
                                    : receive_uncancelled(endpoint, message, filter, deadline_ns);
 }
@@ -564,7 +566,7 @@ static void release_by_transport(confab_endpoint *endpoint, struct confab_messag
         endpoint->transport->release(endpoint, message);
 }
 
-void confab_release(confab_endpoint *endpoint, struct confab_message *message) {
+CFB_HOT void confab_release(confab_endpoint *endpoint, struct confab_message *message) {
         if (!message || !(message->flags & CONFAB_MESSAGE_LENT))
                 return;
         if (endpoint && endpoint->transport->release) {

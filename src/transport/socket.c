@@ -16,6 +16,7 @@
 #include "transport/socket.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/hot.h"
 #include "base/libc.h"
 #include "base/syscall.h"
 
@@ -149,7 +150,7 @@ int cfb_socket_new(int *fdp, const struct confab_endpoint *endpoint, int family,
         return 0;
 }
 
-void cfb_socket_use(struct confab_endpoint *endpoint, int fd) {
+CFB_HOT void cfb_socket_use(struct confab_endpoint *endpoint, int fd) {
         endpoint->fds[CFB_RECEIVING] = endpoint->fds[CFB_SENDING] = fd;
 }
 
@@ -201,8 +202,8 @@ static int64_t send_header(struct confab_endpoint *endpoint, const struct confab
         return n < 0 ? cfb_socket_failed(-errno, "send", endpoint) : n;
 }
 
-int64_t cfb_socket_send(struct confab_endpoint *endpoint, const struct confab_message *message,
-                        const struct cfb_socket_name *name) {
+CFB_HOT int64_t cfb_socket_send(struct confab_endpoint *endpoint, const struct confab_message *message,
+                                const struct cfb_socket_name *name) {
         return message->n_iov || message->n_descriptors || name ? send_header(endpoint, message, name)
                                                                 : cfb_socket_send_data(endpoint, message);
 }
@@ -255,7 +256,7 @@ static bool died_queued(int error) {
         return false;
 }
 
-int cfb_socket_accept(int *fdp, struct cfb_socket_name *name, struct confab_endpoint *listener) {
+CFB_HOT int cfb_socket_accept(int *fdp, struct cfb_socket_name *name, struct confab_endpoint *listener) {
         enum { TRIES = 64 };
         struct pollfd lent = {.fd = listener->fds[CFB_RECEIVING], .events = POLLIN};
 
@@ -264,15 +265,15 @@ int cfb_socket_accept(int *fdp, struct cfb_socket_name *name, struct confab_endp
                 return -EAGAIN;
         for (int i = 0; i < TRIES; i++) {
                 socklen_t len = sizeof(name->un);
-                int fd = accept4(listener->fds[CFB_RECEIVING], &name->any, &len, SOCK_CLOEXEC);
+                int fd = (int)cfb_sys_accept(listener->fds[CFB_RECEIVING], &name->any, &len, SOCK_CLOEXEC);
 
                 if (fd >= 0) {
                         name->len = len;
                         *fdp = fd;
                         return 0;
                 }
-                if (!died_queued(errno))
-                        return cfb_socket_failed(-errno, "accept", listener);
+                if (!died_queued(-fd))
+                        return cfb_socket_failed(fd, "accept", listener);
         }
         return -EAGAIN;
 }

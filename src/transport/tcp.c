@@ -21,6 +21,7 @@
  */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/hot.h"
 #include "transport/inet.h"
 
 #include <errno.h>
@@ -41,8 +42,8 @@ struct tcp_state {
 
 enum { ATTEMPT_NS_S = 5 };
 
-static void properties(struct confab_properties *properties, const struct cfb_address *address,
-                       const struct confab_endpoint *endpoint) {
+CFB_HOT static void properties(struct confab_properties *properties, const struct cfb_address *address,
+                               const struct confab_endpoint *endpoint) {
         (void)endpoint;
         *properties = (struct confab_properties){
                 .size = sizeof(*properties),
@@ -211,7 +212,7 @@ static int listen_tcp(struct confab_endpoint *endpoint, int64_t deadline_ns) {
         return 0;
 }
 
-static int accept_tcp(struct confab_endpoint *endpoint, struct confab_endpoint *listener) {
+CFB_HOT static int accept_tcp(struct confab_endpoint *endpoint, struct confab_endpoint *listener) {
         struct tcp_state *state = cfb_state(endpoint);
         struct cfb_socket_name name;
         int fd = -1, r;
@@ -245,12 +246,12 @@ int cfb_tcp_adopt(struct confab_endpoint *endpoint, int fd, bool listening) {
 
 /* --- using --- */
 
-static int64_t send_tcp(struct confab_endpoint *endpoint, const struct confab_message *message) {
+CFB_HOT static int64_t send_tcp(struct confab_endpoint *endpoint, const struct confab_message *message) {
         return cfb_socket_send(endpoint, message, NULL);
 }
 
-static int receive_tcp(struct confab_endpoint *endpoint, struct confab_message *message,
-                       struct cfb_buffer **bufferp, const struct confab_filter *filter) {
+CFB_HOT static int receive_tcp(struct confab_endpoint *endpoint, struct confab_message *message,
+                               struct cfb_buffer **bufferp, const struct confab_filter *filter) {
         (void)filter; /* the core refuses what properties do not have */
         return cfb_socket_receive(endpoint, message, *bufferp);
 }

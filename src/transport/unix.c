@@ -28,6 +28,7 @@
  */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/hot.h"
 #include "base/memory.h"
 #include "base/syscall.h"
 #include "core/message.h"
@@ -109,8 +110,8 @@ static int send_buffer(const struct cfb_address *address, const struct confab_en
         return default_buffer();
 }
 
-static void properties(struct confab_properties *properties, const struct cfb_address *address,
-                       const struct confab_endpoint *endpoint) {
+CFB_HOT static void properties(struct confab_properties *properties, const struct cfb_address *address,
+                               const struct confab_endpoint *endpoint) {
         int type = endpoint ? ((struct unix_state *)cfb_state(endpoint))->type : type_of(address);
         /* accepted ones have no rest of their own, only the listener's address to show */
         /* a socket of fd:// was made elsewhere: what its name was says nothing about this end */
@@ -334,7 +335,7 @@ static int listen_unix(struct confab_endpoint *endpoint, int64_t deadline_ns) {
         return 0;
 }
 
-static int accept_unix(struct confab_endpoint *endpoint, struct confab_endpoint *listener) {
+CFB_HOT static int accept_unix(struct confab_endpoint *endpoint, struct confab_endpoint *listener) {
         struct unix_state *state = cfb_state(endpoint), *of = cfb_state(listener);
         CFB_CLEANUP(cfb_closep) int fd = -1;
         struct cfb_socket_name name;
@@ -398,7 +399,7 @@ int cfb_unix_adopt(struct confab_endpoint *endpoint, int fd, int type, bool list
         return 0;
 }
 
-static void close_unix(struct confab_endpoint *endpoint) {
+CFB_HOT static void close_unix(struct confab_endpoint *endpoint) {
         struct unix_state *state = cfb_state(endpoint);
 
         state->held = cfb_unix_let_go(state->held, endpoint->address.lifetime == CFB_LIFETIME_PERSISTENT);
@@ -450,7 +451,7 @@ static __attribute__((noinline)) int64_t send_unusual(struct confab_endpoint *en
         return cfb_socket_send(endpoint, message, r ? &name : NULL);
 }
 
-static int64_t send_unix(struct confab_endpoint *endpoint, const struct confab_message *message) {
+CFB_HOT static int64_t send_unix(struct confab_endpoint *endpoint, const struct confab_message *message) {
         bool unusual = message->peer || message->n_descriptors || message->n_iov;
         int64_t n = __builtin_expect(unusual, false) ? send_unusual(endpoint, message)
                                                      : cfb_socket_send_data(endpoint, message);
@@ -615,8 +616,8 @@ static int told_late(struct confab_endpoint *endpoint) {
                        : 0;
 }
 
-static int receive_unix(struct confab_endpoint *endpoint, struct confab_message *message,
-                        struct cfb_buffer **bufferp, const struct confab_filter *filter) {
+CFB_HOT static int receive_unix(struct confab_endpoint *endpoint, struct confab_message *message,
+                                struct cfb_buffer **bufferp, const struct confab_filter *filter) {
         const struct unix_state *state = cfb_state(endpoint);
         union control control;
         struct msghdr header;
