@@ -5,7 +5,7 @@
 /*
  * Services: many clients of one listener, each served by a function or a program; the model is one option.
  *
- *      FORK      a process of its own for each client, gone with it
+ *      FORK      a process of its own for each client, gone with it; a few are made a little ahead of those who come
  *      PREFORK   workers made before, which accept from the shared listener; one that dies is started again
  *      LOOP      this process and thread serve all of them
  *

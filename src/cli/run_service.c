@@ -329,9 +329,13 @@ static int serve(struct service *service) {
 
         if (code != CLI_DONE)
                 return code;
-        r = confab_loop_new(&service->options.loop);
-        if (r >= 0 && deadline_ns != CONFAB_FOREVER)
-                r = confab_loop_add_timer(NULL, service->options.loop, deadline_ns, 0, out_of_time, service);
+        r = 0;
+        if (deadline_ns != CONFAB_FOREVER) { /* without a loop of ours, fork makes its processes ahead */
+                r = confab_loop_new(&service->options.loop);
+                if (r >= 0)
+                        r = confab_loop_add_timer(NULL, service->options.loop, deadline_ns, 0, out_of_time,
+                                                  service);
+        }
         if (r >= 0)
                 r = confab_serve(service->listeners, service->n_listeners, &service->options,
                                  service->function, NULL);

@@ -17,16 +17,17 @@
  * Nothing here outlives the supervisor: its processes are killed by the kernel with it (PR_SET_PDEATHSIG, and a look at getppid for a
  * supervisor that died before), so a listener that they share is closed, and a socket file left behind is stale.
  */
-#include "process/service.h"
 #include "base/cancel.h"
 #include "base/error.h"
+#include "base/hot.h"
 #include "base/memory.h"
+#include "base/syscall.h"
+#include "process/service_process.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { ACCEPT_AT_ONCE = 16, FAILURES_IN_A_ROW = 16 };
@@ -40,7 +41,7 @@ enum { ACCEPT_AT_ONCE = 16, FAILURES_IN_A_ROW = 16 };
 
 static const int ending_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
-bool cfb_service_short_of(int error) {
+CFB_HOT bool cfb_service_short_of(int error) {
         return error == -EAGAIN || error == -ENOMEM || error == -EMFILE || error == -ENFILE;
 }
 
@@ -54,6 +55,16 @@ int64_t cfb_service_jitter(int64_t ns) {
 
 bool cfb_service_connects(const confab_endpoint *listener) {
         return listener->listening;
+}
+
+void cfb_service_paused(struct cfb_service *service, int error) {
+        if (error && !service->paused_told)
+                cfb_tell(CONFAB_EVENT_SERVICE_PAUSED, confab_address(service->listeners[0].endpoint), -error);
+        service->paused_told = error;
+}
+
+bool cfb_service_has_clients(struct cfb_service *service) {
+        return service->n_clients > 0;
 }
 
 bool cfb_service_queued(const struct cfb_service *service) {
@@ -108,11 +119,10 @@ static void end_if_over(struct cfb_service *service) {
 
 void cfb_service_gone(struct cfb_service *service) {
         service->n_clients--;
-        if (service->model->came) {
-                if (!service->n_clients)
-                        service->last_busy_ns = confab_now();
+        if (service->model->busy && !service->n_clients)
+                service->last_busy_ns = confab_now();
+        if (service->model->came)
                 look_for_room(service);
-        }
         end_if_over(service);
 }
 
@@ -124,6 +134,7 @@ static void admit(struct cfb_service *service, confab_endpoint *client) {
         r = service->model->came(service, client);
         if (r >= 0) {
                 service->retry_ns = 0;
+                cfb_service_paused(service, 0);
                 return;
         }
         if (cfb_service_short_of(r)) {
@@ -134,7 +145,7 @@ static void admit(struct cfb_service *service, confab_endpoint *client) {
                         service->retry_ns = RETRY_MAX;
                 confab_loop_set_timer(service->retry_timer,
                                       confab_after(cfb_service_jitter(service->retry_ns)), 0);
-                cfb_tell(CONFAB_EVENT_SERVICE_PAUSED, confab_address(service->listeners[0].endpoint), -r);
+                cfb_service_paused(service, r);
                 return;
         }
         cfb_tell(CONFAB_EVENT_CLIENT_FAILED, confab_address(service->listeners[0].endpoint), r);
@@ -262,7 +273,7 @@ static int stopped_by_signal(confab_source *source, uint32_t events, void *data)
 static int idle(confab_source *timer, uint32_t events, void *data) {
         struct cfb_service *service = data;
         /* who is in the queue, or came and could not be served yet, is a client */
-        bool busy = (service->model->came && service->n_clients) || service->pending ||
+        bool busy = (service->model->busy && service->model->busy(service)) || service->pending ||
                     cfb_service_queued(service);
         int64_t since_ns = busy ? confab_now() : service->last_busy_ns;
 
@@ -278,16 +289,15 @@ static int idle(confab_source *timer, uint32_t events, void *data) {
 
 /* --- in the processes that serve --- */
 
-void cfb_service_in_child(const struct cfb_service *service) {
+CFB_HOT void cfb_service_in_child(const struct cfb_service *service) {
         if (!(service->options.flags & CONFAB_SERVE_OUTLIVE)) {
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                if (getppid() != service->pid)
+                if (cfb_sys_die_with_parent() != service->pid)
                         _exit(1); /* it died before it could be said */
         }
-        pthread_sigmask(SIG_SETMASK, &service->signals, NULL);
+        cfb_sys_set_mask(&service->signals);
 }
 
-int cfb_service_converse(const struct cfb_service *service, confab_endpoint *endpoint) {
+CFB_HOT int cfb_service_converse(const struct cfb_service *service, confab_endpoint *endpoint) {
         const struct confab_service_options *options = &service->options;
         struct confab_client client = {
                 .size = sizeof(client), .wait_for = CONFAB_RECEIVE, .endpoint = endpoint};
@@ -308,7 +318,6 @@ int cfb_service_converse(const struct cfb_service *service, confab_endpoint *end
         } while (r > 0);
         if (options->gone)
                 options->gone(&client, service->data);
-        confab_close(endpoint);
         return r;
 }
 
@@ -476,6 +485,8 @@ static int serve(struct cfb_service *service) {
         }
         set_defaults(&service->options);
         r = check_options(service);
+        if (service->model == &cfb_service_fork && cfb_service_can_ahead(service))
+                service->model = &cfb_service_ahead;
         if (r >= 0 && service->options.command)
                 r = cfb_service_command_new(&service->command, service);
         if (r >= 0)

@@ -33,6 +33,8 @@ struct cfb_service_model {
          * is the caller's still, who comes again with it. Absent: the model accepts by itself.
          */
         int (*came)(struct cfb_service *service, confab_endpoint *client);
+        /* Optional: whether there are clients. Absent: nobody knows; who came last counts for idle_stop_ns. */
+        bool (*busy)(struct cfb_service *service);
         /* Optional: the service is about to finish. */
         void (*finish)(struct cfb_service *service);
         /* All clients have to go: SIGTERM, then SIGKILL; a model without processes closes them at the first. */
@@ -64,19 +66,19 @@ struct cfb_service {
         unsigned n_clients; /* or workers: what has to end before the service has ended */
         unsigned n_ended;   /* clients that had to be ended */
         int failure;        /* what confab_serve returns, if negative */
-        bool accepting, full_told, over;
+        bool accepting, full_told, paused_told, over;
         confab_endpoint *pending; /* came, but could not be served yet */
         confab_source *phase_timer, *retry_timer, *idle_timer;
         int64_t retry_ns;     /* the last pause */
         int64_t last_busy_ns; /* when the last client went or came */
         struct cfb_expiry ages, idles;
-        union {
-                struct cfb_workers *workers;
-                struct cfb_client_process *spare; /* FORK: places of clients that have gone */
-        };
+        struct cfb_workers *workers;       /* PREFORK */
+        struct cfb_ahead *ahead;           /* FORK, where processes are made before their clients come */
+        struct cfb_client_process *unused; /* FORK: of clients that have gone */
 };
 
-extern const struct cfb_service_model cfb_service_fork, cfb_service_prefork, cfb_service_loop;
+extern const struct cfb_service_model cfb_service_fork, cfb_service_ahead, cfb_service_prefork,
+        cfb_service_loop;
 
 /* service.c. Runs @service, whose options, model, function, listeners, pid and signals are set, to its end. As confab_serve. */
 int cfb_service_run(struct cfb_service *service);
@@ -89,6 +91,10 @@ void cfb_service_gone(struct cfb_service *service);
 
 /* -EAGAIN, -ENOMEM, -EMFILE, -ENFILE: it may work later. */
 bool cfb_service_short_of(int error);
+/* No process can be made for now (@error): told once, until one could be made (@error 0). */
+void cfb_service_paused(struct cfb_service *service, int error);
+/* Whether there is a client: for models whose n_clients are clients. */
+bool cfb_service_has_clients(struct cfb_service *service);
 /* Whether somebody waits in a listener's queue (or a message). */
 bool cfb_service_queued(const struct cfb_service *service);
 /* Whether a listener's messages come over connections. */
@@ -98,7 +104,7 @@ int64_t cfb_service_jitter(int64_t ns);
 
 /* In a child, first: dies with the supervisor unless told otherwise, and has the signals a child shall have. */
 void cfb_service_in_child(const struct cfb_service *service);
-/* Serves the client of @endpoint in a process that has nothing else to do, and closes it: 0 or what went wrong. */
+/* Serves the client of @endpoint in a process that has nothing else to do: 0 or what went wrong. */
 int cfb_service_converse(const struct cfb_service *service, confab_endpoint *endpoint);
 
 /* service_command.c. The program and its environment; NULL is accepted and returned by free. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) The confab authors */
 /*
- * A process for each client.
+ * A process for each client, made when the client has come: for programs, for services in a loop of the program's own and where
+ * processes may outlive the service. The others are made a little before: service_ahead.c.
  *
  * What a client costs here: accept, fork, close, pidfd_open, two epoll_ctl, one wake-up and waitid; no memory once as many clients have been
  * there at once. A pidfd and not SIGCHLD: the program's own children and handlers are left alone, no signal is merged, and
@@ -10,13 +11,13 @@
  *
  * Most of a fork's price is the child's: the pages it touches first. Binding of functions at start (-z now) keeps it from looking up each
  * function it calls anew in every child: 175 to 141 us for each client here, so the library is linked so, and services should.
- *
- * Rejected: processes kept ready before their client comes, each accepting by itself: no cheaper (143 us), and a child would
- * have what the program knew when it was made, not when the client came. One process for client after client is PREFORK.
  */
+#include "base/cleanup.h"
 #include "base/error.h"
+#include "base/hot.h"
 #include "base/memory.h"
-#include "process/service.h"
+#include "base/syscall.h"
+#include "process/service_process.h"
 #include "process/spawn.h"
 
 #include <errno.h>
@@ -31,43 +32,58 @@
 #endif
 #define TERM_TO_KILL_NS INT64_C(1000000000)
 
-struct cfb_client_process {
-        struct cfb_watch watch;          /* its pidfd */
-        struct cfb_expiring age;         /* in service->ages, or in service->idles once it was asked to end */
-        struct cfb_client_process *next; /* spare */
-        struct cfb_service *service;
-        int pid;
-};
-
 static struct cfb_client_process *of(struct cfb_expiring *age) {
         return (struct cfb_client_process *)((char *)age - offsetof(struct cfb_client_process, age));
 }
 
-static int ended(struct cfb_watch *watch, uint32_t events) {
-        struct cfb_client_process *process = (struct cfb_client_process *)watch;
-        struct cfb_service *service = process->service;
-        int status = 0, r;
+int cfb_pidfd_open(int pid) {
+        return (int)syscall(SYS_pidfd_open, pid, 0);
+}
 
-        (void)events;
-        r = cfb_spawn_reap(watch->fd, &status);
-        if (r == CFB_SPAWN_RUNNING)
-                return 0;
-        cfb_watch_set(watch, 0);
-        close(watch->fd);
-        cfb_expiry_remove(&process->age);
-        process->next = service->spare;
-        service->spare = process;
-        if (r == 0 && status)
+/* --- what both ways share --- */
+
+struct cfb_client_process *cfb_client_process_new(struct cfb_service *service) {
+        struct cfb_client_process *process = service->unused;
+
+        if (process)
+                service->unused = process->next;
+        else
+                process = cfb_allocate(sizeof(*process));
+        if (process)
+                *process = (struct cfb_client_process){.service = service, .watch.fd = -1, .place = -1};
+        return process;
+}
+
+void cfb_client_process_drop(struct cfb_client_process *process) {
+        process->next = process->service->unused;
+        process->service->unused = process;
+}
+
+void cfb_client_process_begin(struct cfb_client_process *process) {
+        process->has_client = true;
+        cfb_expiry_add(&process->service->ages, &process->age);
+}
+
+void cfb_client_process_ended(struct cfb_client_process *process, int status) {
+        struct cfb_service *service = process->service;
+
+        cfb_watch_set(&process->watch, 0);
+        cfb_closep(&process->watch.fd);
+        if (process->has_client)
+                cfb_expiry_remove(&process->age);
+        if (status)
                 cfb_tell(CONFAB_EVENT_CLIENT_PROCESS_ENDED, confab_address(service->listeners[0].endpoint),
                          status);
-        cfb_service_gone(service);
-        return 0;
+        cfb_client_process_drop(process);
 }
 
 /* --- ending --- */
 
 static void signal_to(const struct cfb_client_process *process, int signal_number) {
-        cfb_service_signal(process->service, process->pid, process->watch.fd, signal_number);
+        if (process->watch.fd >= 0 || process->service->command)
+                cfb_service_signal(process->service, process->pid, process->watch.fd, signal_number);
+        else
+                kill(process->pid, signal_number); /* no descriptor was left for its pidfd */
 }
 
 static void out_of_time(struct cfb_expiring *age, void *data) {
@@ -87,7 +103,7 @@ static void not_ended_by_itself(struct cfb_expiring *age, void *data) {
         cfb_expiry_add(&((struct cfb_service *)data)->idles, age);
 }
 
-static void end_clients(struct cfb_service *service, int signal_number) {
+void cfb_client_processes_signal(struct cfb_service *service, int signal_number) {
         struct cfb_expiry *lists[] = {&service->ages, &service->idles};
 
         for (int i = 0; i < 2; i++)
@@ -95,36 +111,96 @@ static void end_clients(struct cfb_service *service, int signal_number) {
                         signal_to(of(age), signal_number);
 }
 
-static void end_now(struct cfb_client_process *process) {
+void cfb_client_process_kill(struct cfb_client_process *process) {
+        int status;
+
         signal_to(process, SIGKILL);
+        if (process->watch.fd < 0) {
+                while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
+                        ;
+                return;
+        }
         cfb_spawn_wait(process->watch.fd, CONFAB_FOREVER);
-        ended(&process->watch, POLLIN);
+        cfb_spawn_reap(process->watch.fd, &status);
 }
 
-/* --- beginning --- */
+int cfb_client_processes_begin(struct cfb_service *service) {
+        int r = cfb_expiry_init(&service->ages, service->loop, service->options.client_ns, out_of_time,
+                                service);
+
+        return r < 0 ? r
+                     : cfb_expiry_init(&service->idles, service->loop, TERM_TO_KILL_NS, not_ended_by_itself,
+                                       service);
+}
+
+static void end_now(struct cfb_client_process *process) {
+        struct cfb_service *service = process->service;
+
+        cfb_client_process_kill(process);
+        cfb_client_process_ended(process, 0);
+        cfb_service_gone(service);
+}
+
+/* None is left, however the loop ended. */
+void cfb_client_processes_fini(struct cfb_service *service) {
+        struct cfb_expiry *lists[] = {&service->ages, &service->idles};
+
+        for (int i = 0; i < 2; i++)
+                while (lists[i]->all.next && lists[i]->all.next != &lists[i]->all)
+                        end_now(of(lists[i]->all.next));
+        while (service->unused) {
+                struct cfb_client_process *process = service->unused;
+
+                service->unused = process->next;
+                cfb_release(process);
+        }
+        cfb_expiry_fini(&service->ages);
+        cfb_expiry_fini(&service->idles);
+}
 
 /* No exit: what the program registered to run at its end, and what it has buffered, is the parent's. */
-static _Noreturn void be_the_client_process(struct cfb_service *service, confab_endpoint *client) {
-        cfb_service_in_child(service);
+CFB_HOT _Noreturn void cfb_client_process_serve(struct cfb_service *service, confab_endpoint *client) {
+        int r;
+
         for (unsigned i = 0; i < service->n_listeners; i++) {
                 confab_endpoint *listener = service->listeners[i].endpoint;
 
                 /* As long as anybody has it open its name is taken, even after the service has ended. */
-                close(listener->fds[CFB_RECEIVING]);
+                cfb_sys_close(listener->fds[CFB_RECEIVING]);
                 listener->fds[CFB_RECEIVING] = listener->fds[CFB_SENDING] = -1;
         }
-        _exit(cfb_service_converse(service, client) < 0);
+        r = cfb_service_converse(service, client);
+        cfb_close_last(client);
+        _exit(r < 0);
+}
+
+/* --- when the client has come --- */
+
+static int ended(struct cfb_watch *watch, uint32_t events) {
+        struct cfb_client_process *process = (struct cfb_client_process *)watch;
+        struct cfb_service *service = process->service;
+        int status = 0, r;
+
+        (void)events;
+        r = cfb_spawn_reap(watch->fd, &status);
+        if (r == CFB_SPAWN_RUNNING)
+                return 0;
+        cfb_client_process_ended(process, r == 0 ? status : 0);
+        cfb_service_gone(service);
+        return 0;
 }
 
 static int fork_function(int *pidfdp, struct cfb_service *service, confab_endpoint *client) {
         int pid = fork();
 
-        if (pid == 0)
-                be_the_client_process(service, client);
+        if (pid == 0) {
+                cfb_service_in_child(service);
+                cfb_client_process_serve(service, client);
+        }
         if (pid < 0)
                 return cfb_failed(-errno, "fork", confab_address(client));
         confab_close(client);
-        *pidfdp = (int)syscall(SYS_pidfd_open, pid, 0);
+        *pidfdp = cfb_pidfd_open(pid);
         if (*pidfdp < 0) { /* the kernel has no memory; see above for descriptors */
                 int r = cfb_failed(-errno, "pidfd_open", NULL);
 
@@ -143,18 +219,8 @@ static int start_command(int *pidfdp, struct cfb_service *service, confab_endpoi
         return pid;
 }
 
-static struct cfb_client_process *new_process(struct cfb_service *service) {
-        struct cfb_client_process *process = service->spare;
-
-        if (process)
-                service->spare = process->next;
-        else
-                process = cfb_allocate(sizeof(*process));
-        return process;
-}
-
 static int came(struct cfb_service *service, confab_endpoint *client) {
-        struct cfb_client_process *process = new_process(service);
+        struct cfb_client_process *process = cfb_client_process_new(service);
         int pidfd = -1, pid, r;
 
         if (!process)
@@ -162,44 +228,16 @@ static int came(struct cfb_service *service, confab_endpoint *client) {
         pid = service->function ? fork_function(&pidfd, service, client)
                                 : start_command(&pidfd, service, client);
         if (pid < 0) {
-                process->next = service->spare;
-                service->spare = process;
+                cfb_client_process_drop(process);
                 return pid;
         }
-        process->service = service;
         process->pid = pid;
         cfb_watch_init(&process->watch, service->loop, NULL, pidfd, ended);
-        cfb_expiry_add(&service->ages, &process->age);
+        cfb_client_process_begin(process);
         r = cfb_watch_set(&process->watch, POLLIN);
         if (r < 0) /* nobody would see it end */
                 end_now(process);
         return 0;
-}
-
-static int begin(struct cfb_service *service) {
-        int r = cfb_expiry_init(&service->ages, service->loop, service->options.client_ns, out_of_time,
-                                service);
-
-        return r < 0 ? r
-                     : cfb_expiry_init(&service->idles, service->loop, TERM_TO_KILL_NS, not_ended_by_itself,
-                                       service);
-}
-
-/* None is left, however the loop ended. */
-static void fini(struct cfb_service *service) {
-        struct cfb_expiry *lists[] = {&service->ages, &service->idles};
-
-        for (int i = 0; i < 2; i++)
-                while (lists[i]->all.next && lists[i]->all.next != &lists[i]->all)
-                        end_now(of(lists[i]->all.next));
-        while (service->spare) {
-                struct cfb_client_process *process = service->spare;
-
-                service->spare = process->next;
-                cfb_release(process);
-        }
-        cfb_expiry_fini(&service->ages);
-        cfb_expiry_fini(&service->idles);
 }
 
 static int check(const struct cfb_service *service) {
@@ -222,8 +260,9 @@ static int check(const struct cfb_service *service) {
 const struct cfb_service_model cfb_service_fork = {
         .name = "fork",
         .check = check,
-        .begin = begin,
+        .begin = cfb_client_processes_begin,
         .came = came,
-        .end = end_clients,
-        .fini = fini,
+        .busy = cfb_service_has_clients,
+        .end = cfb_client_processes_signal,
+        .fini = cfb_client_processes_fini,
 };

@@ -139,6 +139,7 @@ const struct cfb_service_model cfb_service_loop = {
         .check = check,
         .begin = begin,
         .came = came,
+        .busy = cfb_service_has_clients,
         .end = end_clients,
         .fini = fini,
 };

@@ -136,6 +136,7 @@ static int serve_next(const struct cfb_service *service, confab_endpoint *listen
         if (r < 0)
                 return 1;
         cfb_service_converse(service, client);
+        confab_close(client);
         return 1;
 }
 
@@ -313,6 +314,7 @@ static void start(struct worker *worker) {
         r = service->function ? fork_worker(&pidfd, service)
                               : cfb_service_command_start(&pidfd, service, NULL);
         if (r >= 0) {
+                cfb_service_paused(service, 0);
                 cfb_watch_init(&worker->watch, service->loop, NULL, pidfd, ended);
                 worker->running = true;
                 worker->pid = r;
@@ -325,7 +327,7 @@ static void start(struct worker *worker) {
                 ended(&worker->watch, POLLIN);
                 return;
         }
-        cfb_tell(CONFAB_EVENT_SERVICE_PAUSED, confab_address(service->listeners[0].endpoint), -r);
+        cfb_service_paused(service, r);
         if (!cfb_service_short_of(r))
                 cfb_service_fail(service, r);
         else

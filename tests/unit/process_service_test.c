@@ -8,16 +8,19 @@
 #include "harness.h"
 
 #include <confab/confab.h>
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +32,7 @@ static struct shared { _Atomic int n_calls, n_gone, n_events[32], last_pid, stub
 static struct supervisor {
         pid_t pid;
         char address[128];
+        void (*before)(void); /* in its process, before it serves */
 } service;
 
 static void share(void) {
@@ -65,6 +69,8 @@ static void start(const char *address, const struct confab_service_options *opti
                 int r;
 
                 confab_on_event(count_event, NULL);
+                if (service.before)
+                        service.before();
                 /* the last processes of a killed service may just be dying */
                 while ((r = confab_listen(&listener, address, NULL, CONFAB_FOREVER)) == -EADDRINUSE)
                         usleep(1000);
@@ -377,7 +383,8 @@ TEST_TIMEOUT(more_clients_than_may_be_wait, 60) {
                 check_eq(confab_receive(late, &message, NULL, after_ms(50)), -ETIMEDOUT);
                 send_text(a, "still here");
                 receive_text(a, "still here");
-                check_eq(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_FULL]) > 0, m > 0);
+                if (m > 0) /* workers accept by themselves */
+                        await(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_FULL]) > 0);
                 confab_close(a);
                 receive_text(late, "late");
                 confab_close(b);
@@ -416,15 +423,24 @@ TEST_TIMEOUT(few_descriptors, 60) {
 
 static struct rlimit enough;
 
+static void give_descriptors(int number) {
+        (void)number;
+        setrlimit(RLIMIT_NOFILE, &enough);
+}
+
 /* In a service that lacks descriptors: after more pauses than an idle time lasts there are enough again. */
 static void descriptors_come_back(const struct confab_event *event, void *data) {
-        static int n_pauses, n_accept_pauses;
+        static const struct itimerval later = {.it_interval.tv_usec = 300000, .it_value.tv_usec = 700000};
+        static int n_accept_pauses;
 
         (void)data;
-        n_pauses += event->kind == CONFAB_EVENT_SERVICE_PAUSED;
         n_accept_pauses += event->kind == CONFAB_EVENT_ACCEPT_PAUSED;
-        if (n_pauses >= 6 || n_accept_pauses >= 25)
-                setrlimit(RLIMIT_NOFILE, &enough);
+        if (event->kind == CONFAB_EVENT_SERVICE_PAUSED) { /* told once */
+                signal(SIGALRM, give_descriptors);
+                setitimer(ITIMER_REAL, &later, NULL);
+        }
+        if (n_accept_pauses >= 25)
+                give_descriptors(0);
 }
 
 /*
@@ -728,6 +744,226 @@ TEST_TIMEOUT(an_idle_service_ends, 60) {
                 }
                 check_eq(result(), 0);
         }
+}
+
+/* --- processes made before their clients come --- */
+
+/* Whether process @pid lives, no zombie, and is a child of the service's. */
+static bool is_child(const char *pid) {
+        char path[300], text[512] = "", *state;
+        int parent = 0;
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+        file = fopen(path, "r");
+        if (!file)
+                return false;
+        if (!fgets(text, sizeof(text), file))
+                text[0] = '\0';
+        fclose(file);
+        state = strrchr(text, ')');
+        return state && state[2] != 'Z' && sscanf(state + 4, "%d", &parent) == 1 && parent == service.pid;
+}
+
+/* Those of the service's (@pids has room for 256). */
+static int children(int *pids) {
+        DIR *folder = opendir("/proc");
+        struct dirent *entry;
+        int n = 0;
+
+        check(folder != NULL);
+        while ((entry = readdir(folder)) && n < 256)
+                if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9' && is_child(entry->d_name))
+                        pids[n++] = atoi(entry->d_name);
+        closedir(folder);
+        return n;
+}
+
+static bool lives(int pid) {
+        char text[16];
+
+        snprintf(text, sizeof(text), "%d", pid);
+        return is_child(text);
+}
+
+static int n_children(void) {
+        int pids[256];
+
+        return children(pids);
+}
+
+/* A process serves one client and no second one, however many come; where nobody comes one waits, in a moment again. */
+TEST_TIMEOUT(spares_serve_one_each_and_go_again, 120) {
+        enum { N = 600, AT_ONCE = 30 };
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+        confab_endpoint *clients[AT_ONCE];
+        int *pids = calloc(N, sizeof(*pids)), n = 0;
+
+        check(pids != NULL);
+        start("unix://@", &options, echo);
+        await(n_children() == 1);
+        while (n < N) {
+                for (int i = 0; i < AT_ONCE; i++)
+                        clients[i] = connected();
+                for (int i = 0; i < AT_ONCE; i++, n++) {
+                        pids[n] = ask_pid(clients[i]);
+                        for (int k = 0; k < i; k++)
+                                check(pids[n] != pids[n - 1 - k]);
+                }
+                for (int i = 0; i < AT_ONCE; i++)
+                        confab_close(clients[i]);
+        }
+        await(n_children() == 1);
+        check_eq(atomic_load(&shared->n_events[CONFAB_EVENT_CLIENT_PROCESS_ENDED]), 0);
+        check_eq(stop(), 0);
+        check_eq(atomic_load(&shared->n_calls), 2 * N); /* the message, and the end */
+        free(pids);
+}
+
+/* Whatever is killed at whatever moment, those that come later are served. */
+TEST_TIMEOUT(killed_spares_are_replaced, 120) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+        int pids[256];
+
+        start("tcp://127.0.0.1:0", &options, echo);
+        for (int round = 0; round < 10; round++) {
+                confab_endpoint *clients[8], *client;
+                int n;
+
+                for (int i = 0; i < 8; i++)
+                        clients[i] = connected(); /* some of whom have a process by now */
+                if (round % 2)
+                        await(n_children() > 0);
+                n = children(pids);
+                for (int i = 0; i < n; i++)
+                        kill(pids[i], SIGKILL);
+                for (int i = 0; i < n; i++)
+                        await(!lives(pids[i])); /* dying it may still take a client along */
+                for (int i = 0; i < 8; i++)
+                        confab_close(clients[i]);
+                client = connected();
+                check(ask_pid(client) > 0);
+                confab_close(client);
+        }
+        check_eq(stop(), 0);
+}
+
+/* So many at once and no more processes than that, spares among them. */
+TEST_TIMEOUT(spares_count_as_clients_that_may_be, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+
+        options.max_clients = 3;
+        start("unix://@", &options, echo);
+        for (int i = 0; i < 100; i++) {
+                confab_endpoint *client = connected();
+
+                check(ask_pid(client) > 0);
+                check(n_children() <= 3);
+                confab_close(client);
+        }
+        check_eq(stop(), 0);
+}
+
+static void ignore_children(void) {
+        signal(SIGCHLD, SIG_IGN);
+}
+
+/* Then the kernel reaps, and numbers may be anybody's at once. */
+TEST_TIMEOUT(a_program_that_ignores_its_children, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+
+        service.before = ignore_children;
+        start("unix://@", &options, echo);
+        for (int i = 0; i < 200; i++) {
+                confab_endpoint *client = connected();
+
+                check(ask_pid(client) > 0);
+                confab_close(client);
+        }
+        await(n_children() == 1);
+        check_eq(stop(), 0);
+}
+
+/* --- no process is to be had --- */
+
+enum { NOBODY_ELSE = 54321 }; /* a user whom nobody runs anything for */
+
+static void allow_processes(int number) {
+        struct rlimit limit;
+
+        (void)number;
+        if (getrlimit(RLIMIT_NPROC, &limit) == 0) {
+                limit.rlim_cur = limit.rlim_max;
+                setrlimit(RLIMIT_NPROC, &limit);
+        }
+}
+
+static void be_allowed_no_process(void) {
+        struct rlimit limit;
+
+        signal(SIGUSR1, allow_processes);
+        check_eq(getrlimit(RLIMIT_NPROC, &limit), 0);
+        limit.rlim_cur = 0;
+        check_eq(setrlimit(RLIMIT_NPROC, &limit), 0);
+        check_eq(setgid(NOBODY_ELSE), 0);
+        check_eq(setuid(NOBODY_ELSE), 0);
+}
+
+/* Told once; who comes meanwhile waits, is refused nothing, and is served when it is over. */
+static void without_processes(const struct confab_service_options *options, confab_client_function function) {
+        confab_endpoint *clients[3];
+        char text[16];
+
+        if (geteuid() != 0)
+                harness_skip("needs root to have a user without processes");
+        service.before = be_allowed_no_process;
+        start("tcp://127.0.0.1:0", options, function);
+        for (int i = 0; i < 3; i++) {
+                clients[i] = connected();
+                send_text(clients[i], "hello");
+        }
+        await(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_PAUSED]) == 1);
+        check_eq(try_receive(clients[0], text, sizeof(text), after_ms(300)), -ETIMEDOUT); /* several pauses */
+        check_eq(atomic_load(&shared->n_events[CONFAB_EVENT_SERVICE_PAUSED]), 1);
+        check_eq(kill(service.pid, SIGUSR1), 0);
+        for (int i = 0; i < 3; i++) {
+                receive_text(clients[i], "hello");
+                confab_close(clients[i]);
+        }
+        check_eq(atomic_load(&shared->n_events[CONFAB_EVENT_CLIENT_FAILED]), 0);
+}
+
+TEST_TIMEOUT(without_processes_spares_come_later, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+
+        without_processes(&options, echo);
+        check_eq(stop(), 0);
+}
+
+TEST_TIMEOUT(without_processes_the_client_is_kept, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+
+        options.flags = CONFAB_SERVE_OUTLIVE; /* no spares */
+        without_processes(&options, echo);
+        check_eq(stop(), 0);
+}
+
+TEST_TIMEOUT(without_processes_programs_start_later, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_FORK);
+
+        options.command = (char *const *)(uintptr_t)cat;
+        options.grace_ns = 60000 * MS;
+        without_processes(&options, NULL);
+        check_eq(stop(), 0);
+}
+
+/* Workers too: none at first, all in the end. */
+TEST_TIMEOUT(without_processes_workers_start_later, 60) {
+        struct confab_service_options options = with(CONFAB_SERVE_PREFORK);
+
+        options.n_workers = 1;
+        without_processes(&options, echo);
+        check_eq(stop(), 0);
 }
 
 /* --- workers --- */
