@@ -130,7 +130,7 @@ int confab_transfer_new(confab_transfer **transferp, confab_endpoint *source, co
                 return cfb_failed(-EINVAL, "transfer", "NULL");
         if (options != NULL &&
             (options->size < sizeof(*options) || (options->flags & ~CONFAB_TRANSFER_DESCRIPTORS) != 0))
-                return cfb_failed(-EINVAL, "transfer", "options of another version");
+                return cfb_failed_with(-EINVAL, "transfer", NULL, NULL, "options of another version", 0, 0);
         if (source->listening || (source->direction & CONFAB_RECEIVE) == 0)
                 return cfb_unsupported_of(source, "transfer", "receiving on this endpoint");
         if (sink->listening || (sink->direction & CONFAB_SEND) == 0)

@@ -410,13 +410,14 @@ int confab_wait(struct confab_interest *interests, unsigned n_interests, int64_t
         CFB_UNCANCELLED;
 
         if (!interests || !n_interests)
-                return cfb_failed(-EINVAL, "wait", "no endpoints");
+                return cfb_failed_with(-EINVAL, "wait", NULL, NULL, "no endpoints", 0, 0);
         for (unsigned i = 0; i < n_interests; i++)
                 interests[i].ready = 0; /* also where it fails: nobody acts on an answer of the last time */
         for (unsigned i = 0; i < n_interests; i++)
                 if (!interests[i].endpoint || !interests[i].direction ||
                     (interests[i].direction & ~CONFAB_BOTH))
-                        return cfb_failed(-EINVAL, "wait", "an interest without an endpoint or a direction");
+                        return cfb_failed_with(-EINVAL, "wait", NULL, NULL,
+                                               "an interest without an endpoint or a direction", 0, 0);
         return wait_checked(interests, n_interests, deadline_ns);
 }
 

@@ -220,7 +220,7 @@ int confab_job_start(confab_job **jobp, const struct confab_stage *stages, unsig
         int r;
 
         if (!jobp || !stages || n_stages == 0 || n_stages > INT_MAX / (int)sizeof(*stages))
-                return cfb_failed(-EINVAL, "start", "no stages");
+                return cfb_failed_with(-EINVAL, "start", NULL, NULL, "no stages", 0, 0);
         r = check_options(options, flags);
         if (r < 0)
                 return r;
@@ -347,7 +347,8 @@ int confab_job_status(const confab_job *job, unsigned index, struct confab_stage
         int r;
 
         if (!job || !status || status->size < sizeof(*status))
-                return cfb_failed(-EINVAL, "status", "NULL, or a size that is too small");
+                return cfb_failed_with(-EINVAL, "status", NULL, NULL, "NULL, or a size that is too small", 0,
+                                       0);
         r = cfb_job_refuse_other(job);
         if (r < 0)
                 return r;

@@ -165,10 +165,12 @@ int confab_lock_open(confab_lock **lockp, const char *name, const struct confab_
         int r;
 
         if (!lockp || !name || !name[0])
-                return cfb_failed(-EINVAL, "lock", name && lockp ? "the name is missing" : "NULL");
+                return cfb_failed_with(-EINVAL, "lock", NULL, NULL,
+                                       name && lockp ? "the name is missing" : "NULL", 0, 0);
         if (options && (options->size < sizeof(*options) || (options->flags & ~known) || options->reserved ||
                         (options->mode & ~07777u)))
-                return cfb_failed(-EINVAL, "lock", "options this version does not know");
+                return cfb_failed_with(-EINVAL, "lock", NULL, NULL, "options this version does not know", 0,
+                                       0);
         kind = kind_of(name);
         if (!kind)
                 return -EOPNOTSUPP;
@@ -222,7 +224,8 @@ int confab_lock_acquire(confab_lock *lock, uint32_t mode, uint64_t start, uint64
         int r;
 
         if (mode != CONFAB_LOCK_SHARED && mode != CONFAB_LOCK_EXCLUSIVE)
-                return cfb_failed(-EINVAL, "lock", "a mode is CONFAB_LOCK_SHARED or CONFAB_LOCK_EXCLUSIVE");
+                return cfb_failed_with(-EINVAL, "lock", NULL, NULL,
+                                       "a mode is CONFAB_LOCK_SHARED or CONFAB_LOCK_EXCLUSIVE", 0, 0);
         r = enter(lock, "lock");
         if (r < 0)
                 return r;

@@ -356,7 +356,7 @@ TEST(names_that_are_no_files_are_refused_in_words) {
                 int result;
                 const char *says;
         } cases[] = {
-                {"", -EINVAL, "missing"},
+                {"", -EINVAL, "lock: Invalid argument (the name is missing)"},
                 {"missing", -ENOENT, "CONFAB_LOCK_CREATE"},
                 {"folder", -EISDIR, "a directory"},
                 {"fifo", -EOPNOTSUPP, "a FIFO"},
