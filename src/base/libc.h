@@ -2,16 +2,32 @@
 /* Copyright (c) The confab authors */
 #ifndef CFB_BASE_LIBC_H
 #define CFB_BASE_LIBC_H
-/* What glibc has and musl 1.2.3 has not. */
+/* What glibc has and musl 1.2.3 has not, and what neither had when the kernels began that we run on. */
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 0x00000008
 #endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+/* The same numbers on every architecture. */
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* Linux 5.9 */
+#endif
+#define CFB_P_PIDFD ((idtype_t)3) /* P_PIDFD, Linux 5.4; glibc 2.36 and musl 1.2.3 do not both name it */
 
 /* preadv2 and pwritev2 at the file's own position: the kernel takes the position -1 in two halves. */
 static inline ssize_t cfb_preadv2(int fd, const struct iovec *iov, unsigned n_iov, int flags) {

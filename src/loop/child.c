@@ -9,16 +9,14 @@
 #include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libc.h"
 #include "loop/loop.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-enum { WAIT_BY_PIDFD = 3 }; /* P_PIDFD: Linux 5.4, glibc 2.36 */
 
 struct child_source {
         struct confab_source source;
@@ -30,7 +28,7 @@ static int ask(int fd, siginfo_t *info, int flags) {
         int r;
 
         do
-                r = waitid((idtype_t)WAIT_BY_PIDFD, (id_t)fd, info, WEXITED | WNOHANG | flags);
+                r = waitid(CFB_P_PIDFD, (id_t)fd, info, WEXITED | WNOHANG | flags);
         while (r < 0 && errno == EINTR);
         return r;
 }

@@ -19,6 +19,7 @@
 #include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libc.h"
 #include "base/signals.h"
 #include "base/wake.h"
 
@@ -28,14 +29,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
 
 enum { NAP_FIRST_NS = 20 * 1000, NAP_LAST_NS = 5 * 1000 * 1000 };
 

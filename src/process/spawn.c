@@ -24,6 +24,7 @@
 #include "process/spawn.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "base/wake.h"
 #include "process/program.h"
@@ -38,23 +39,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
-#endif
-#ifndef SYS_close_range
-#define SYS_close_range 436 /* the same number on every architecture; Linux 5.9 */
-#endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
-#define WAIT_PIDFD ((idtype_t)3) /* P_PIDFD, Linux 5.4; glibc 2.36 and musl 1.2.3 do not both name it */
 
 enum { STACK_LEN = 64 * 1024 };
 
@@ -385,7 +371,7 @@ int cfb_spawn_reap(int pidfd, int *statusp) {
 
         do {
                 info.si_pid = 0;
-                r = waitid(WAIT_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+                r = waitid(CFB_P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
         } while (r < 0 && errno == EINTR);
         if (r < 0)
                 return errno == ECHILD ? CFB_SPAWN_REAPED : cfb_failed(-errno, "waitid", NULL);

@@ -16,6 +16,7 @@
  */
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "base/wake.h"
 #include "process/job.h"
@@ -27,13 +28,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
 
 enum {
         ROUNDS = 100, /* of looking: a tree that grows faster than it can be stopped is given up */

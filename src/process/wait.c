@@ -16,6 +16,7 @@
 #include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "base/wake.h"
 #include "process/job.h"
@@ -24,11 +25,9 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WAIT_PIDFD     ((idtype_t)3) /* P_PIDFD */
 #define STOP_LOOK_NS   INT64_C(50000000)
 #define ORPHAN_LOOK_NS INT64_C(1000000000)
 
@@ -59,7 +58,7 @@ static void look(confab_job *job, struct cfb_stage *stage) {
 
         while (stage->pidfd >= 0) {
                 info.si_pid = 0;
-                if (syscall(SYS_waitid, WAIT_PIDFD, stage->pidfd, &info, what, &used) < 0) {
+                if (syscall(SYS_waitid, CFB_P_PIDFD, stage->pidfd, &info, what, &used) < 0) {
                         if (errno != EINTR)
                                 ended(job, stage, CONFAB_STAGE_LOST, 0, NULL);
                         continue;
