@@ -187,6 +187,12 @@ static int connection(confab_source *source, uint32_t events, void *data) {
 
 /* --- without connections: the listener itself is what the function serves --- */
 
+/* Nobody's next message will go better. All others are one message's failures: who sends bad ones must not end the service. */
+static bool is_the_listeners(int error) {
+        return error == -EBADF || error == -EIDRM || error == -EOWNERDEAD || error == -ECANCELED ||
+               error == -ENOTSOCK;
+}
+
 static int message(confab_source *source, uint32_t events, void *data) {
         struct cfb_service_listener *listener = data;
         struct cfb_service *service = listener->service;
@@ -197,7 +203,8 @@ static int message(confab_source *source, uint32_t events, void *data) {
         r = service->function(&listener->client, service->data);
         if (r < 0 && r != -EAGAIN) {
                 cfb_tell(CONFAB_EVENT_CLIENT_FAILED, confab_address(listener->endpoint), r);
-                if (++listener->n_failures == FAILURES_IN_A_ROW)
+                listener->n_failures = is_the_listeners(r) ? listener->n_failures + 1 : 0;
+                if (listener->n_failures == FAILURES_IN_A_ROW)
                         cfb_service_fail(service, r);
                 return 0;
         }

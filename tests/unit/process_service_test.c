@@ -306,6 +306,45 @@ TEST_TIMEOUT(datagrams_and_queues, 60) {
                 }
 }
 
+/* Does not like what is "bad", as a parser. */
+static int picky(struct confab_client *client, void *data) {
+        struct confab_message message = confab_message_of(NULL, 0);
+        int r = confab_receive(client->endpoint, &message, NULL, client->deadline_ns);
+
+        (void)data;
+        if (r <= 0)
+                return r;
+        if (message.data_len == 3 && memcmp(message.data, "bad", 3) == 0) {
+                r = -EPROTO;
+        } else {
+                struct confab_message answer = confab_message_of(message.data, message.data_len);
+
+                answer.peer = message.peer;
+                r = confab_send(client->endpoint, &answer, client->deadline_ns) < 0 ? -EIO : 1;
+        }
+        confab_release(client->endpoint, &message);
+        return r;
+}
+
+/* A failure drops its message alone, however many there are: nobody ends a service by bad messages. */
+TEST_TIMEOUT(bad_messages_end_nothing, 60) {
+        static const uint32_t fit[] = {CONFAB_SERVE_PREFORK, CONFAB_SERVE_LOOP};
+
+        for (unsigned m = 0; m < 2; m++) {
+                struct confab_service_options options = with(fit[m]);
+                confab_endpoint *client;
+
+                start("unix://@?type=datagram", &options, picky);
+                client = connected();
+                for (int i = 0; i < 100; i++)
+                        send_text(client, "bad");
+                send_text(client, "good");
+                receive_text(client, "good");
+                confab_close(client);
+                check_eq(stop(), 0);
+        }
+}
+
 TEST(what_a_model_cannot_do_is_said) {
         static const struct {
                 const char *address;
