@@ -171,7 +171,7 @@ static int open_there(confab_lock *lock) {
  * Opening a FIFO or a device does things: its type is looked at before (O_PATH does nothing), and after, should somebody have
  * exchanged it meanwhile.
  */
-static int open_file(confab_lock *lock) {
+static int open_once(confab_lock *lock) {
         struct file_state *state = cfb_lock_state(lock);
         struct stat status = {0};
         int r = 0;
@@ -204,13 +204,38 @@ static int open_file(confab_lock *lock) {
         return check_type(lock, &status);
 }
 
-static int file_open(confab_lock *lock, uint32_t mode) {
+/* Out of the handle first: of a number that is closed already a forked child would close a stranger's file. */
+static void close_file(struct file_state *state) {
+        int fd = cfb_steal_fd(&state->fd);
+
+        cfb_closep(&fd);
+}
+
+static int open_file(confab_lock *lock) {
+        struct file_state *state = cfb_lock_state(lock);
+        uint32_t n_forks;
+        int r;
+
+        do {
+                close_file(state);
+                n_forks = cfb_lock_forks(); /* [L2] */
+                r = open_once(lock);
+        } while (r >= 0 && cfb_lock_forks() != n_forks); /* [L2] */
+        return r;
+}
+
+static void file_init(confab_lock *lock, uint32_t mode) {
+        struct file_state *state = cfb_lock_state(lock);
+
+        state->fd = -1;
+        state->mode = mode;
+}
+
+static int file_open(confab_lock *lock) {
         struct file_state *state = cfb_lock_state(lock);
         struct cfb_file_system file_system;
         int r;
 
-        state->fd = -1;
-        state->mode = mode;
         r = open_file(lock);
         if (r < 0)
                 return r;
@@ -310,7 +335,7 @@ static void forget(confab_lock *lock) {
         state->note = NULL;
         state->owner = 0;
         state->holds = false;
-        cfb_closep(&state->fd);
+        close_file(state);
 }
 
 /*
@@ -609,6 +634,7 @@ static void file_close(confab_lock *lock) {
 
 const struct cfb_lock_kind cfb_file_lock = {
         .state_len = sizeof(struct file_state),
+        .init = file_init,
         .open = file_open,
         .acquire = file_acquire,
         .release = file_release,

@@ -8,6 +8,12 @@
  *
  * Sequentially consistent: either the caller sees that it is closing, or close sees the caller and waits for it.
  *
+ *   [L2] an opener: n = forks, even;  open;  the descriptor stands in its handle;  forks still n, else once more
+ *        fork:      forks++;  the descriptors are copied, the memory is copied;  forks++
+ *
+ * Sequentially consistent too. A child that has a copy of the descriptor sees it in its handle and closes it, or the opener sees the fork and throws
+ * the descriptor away, with nothing locked by it yet. So a handle is in the list before it opens, and until it has closed.
+ *
  * Fork: the handler goes through the list of handles. The child's list is its own from then on; its parent's threads do not exist there,
  * so nobody is within a call. Children of vfork, posix_spawn and a bare clone run no handlers: close-on-exec is what they get.
  */
@@ -31,18 +37,22 @@ enum { N_YIELDS = 100, NAP_NS = 1000000 };
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* the list */
 static confab_lock *all;
+static _Atomic uint32_t forks; /* [L2]; odd: one is under way */
 
 static void before_fork(void) {
         pthread_mutex_lock(&mutex);
         cfb_board_before_fork();
+        atomic_fetch_add(&forks, 1); /* [L2] */
 }
 
 static void after_fork_parent(void) {
+        atomic_fetch_add(&forks, 1); /* [L2] */
         cfb_board_after_fork(false);
         pthread_mutex_unlock(&mutex);
 }
 
 static void after_fork_child(void) {
+        atomic_fetch_add(&forks, 1); /* [L2] */
         cfb_board_after_fork(true);
         for (confab_lock *lock = all; lock; lock = lock->next) {
                 lock->foreign = !(lock->flags & CONFAB_LOCK_INHERIT);
@@ -51,6 +61,16 @@ static void after_fork_child(void) {
                 lock->kind->forked(lock);
         }
         pthread_mutex_unlock(&mutex);
+}
+
+uint32_t cfb_lock_forks(void) {
+        uint32_t n;
+
+        while ((n = atomic_load(&forks)) % 2) { /* [L2] */
+                pthread_mutex_lock(&mutex);
+                pthread_mutex_unlock(&mutex);
+        }
+        return n;
 }
 
 static void prepare(void) {
@@ -156,6 +176,13 @@ static const struct cfb_lock_kind *kind_of(const char *name) {
         return NULL;
 }
 
+static void end(confab_lock *lock) {
+        lock->kind->close(lock);
+        delist(lock);
+        cfb_release(lock->name);
+        cfb_release(lock);
+}
+
 int confab_lock_open(confab_lock **lockp, const char *name, const struct confab_lock_options *options) {
         CFB_UNCANCELLED;
         const uint32_t known = CONFAB_LOCK_CREATE | CONFAB_LOCK_FOLLOW | CONFAB_LOCK_REOPEN |
@@ -182,14 +209,13 @@ int confab_lock_open(confab_lock **lockp, const char *name, const struct confab_
         }
         lock->kind = kind;
         lock->flags = options ? options->flags : 0;
-        r = kind->open(lock, options && options->mode ? options->mode : 0600);
+        kind->init(lock, options && options->mode ? options->mode : 0600);
+        enlist(lock);
+        r = kind->open(lock);
         if (r < 0) {
-                kind->close(lock);
-                cfb_release(lock->name);
-                cfb_release(lock);
+                end(lock);
                 return r;
         }
-        enlist(lock);
         *lockp = lock;
         return 0;
 }
@@ -307,9 +333,6 @@ confab_lock *confab_lock_close(confab_lock *lock) {
                 return NULL;
         atomic_store(&lock->closing, 1); /* [L1] */
         await_leaving(lock);
-        delist(lock);
-        lock->kind->close(lock);
-        cfb_release(lock->name);
-        cfb_release(lock);
+        end(lock);
         return NULL;
 }

@@ -32,8 +32,10 @@ typedef int cfb_lock_each(const struct confab_lock_holder *holder, void *data);
 struct cfb_lock_kind {
         const char *scheme; /* "lock" of lock://name; NULL: a name without one */
         size_t state_len;
-        /* lock->state is zeroed, name, flags and @mode are set. Records its failures, as all do. close is called after a failure too. */
-        int (*open)(confab_lock *lock, uint32_t mode);
+        /* lock->state is zeroed, name and flags are set: makes it one with nothing open, which forked() and close() can be called on. */
+        void (*init)(confab_lock *lock, uint32_t mode);
+        /* Records its failures, as all do. close is called after a failure too. */
+        int (*open)(confab_lock *lock);
         /* Waits, and asks cfb_lock_ended whenever it may have been interrupted; -EAGAIN unrecorded. */
         int (*acquire)(confab_lock *lock, const struct cfb_lock_request *request);
         int (*release)(confab_lock *lock, const struct cfb_range *range);
@@ -61,6 +63,12 @@ struct confab_lock {
 static inline void *cfb_lock_state(const confab_lock *lock) {
         return (void *)lock->state;
 }
+
+/*
+ * [L2] How many forks there were; waits for the end of one that is under way. What a kind opens between two looks that answer the same is in no
+ * child that forked() could not tell.
+ */
+uint32_t cfb_lock_forks(void);
 
 /* -EINTR or -ECANCELED, recorded, where the wait shall end; else 0. */
 int cfb_lock_ended(confab_lock *lock);

@@ -1068,6 +1068,64 @@ TEST(a_child_keeps_no_lock_of_a_dead_parent) {
         close(lives[0]);
 }
 
+static _Atomic bool forked_enough;
+
+static void *open_and_close(void *unused) {
+        (void)unused;
+        while (!atomic_load(&forked_enough)) {
+                LOCK *lock = opened("file");
+
+                check_eq(try_lock(lock, S, 0, 0), 0);
+                usleep(100); /* a moment in which a child can see it */
+        }
+        return NULL;
+}
+
+static int found_one(const struct cfb_kernel_lock *lock, void *data) {
+        (void)lock;
+        (void)data;
+        return 1;
+}
+
+/* Whether something is locked by a description that this process has a descriptor of; looks for a while. */
+static bool has_a_lock(const char *name) {
+        struct stat wanted, status;
+        char path[64];
+
+        check_eq(stat(name, &wanted), 0);
+        for (int i = 0; i < 10; i++)
+                for (int fd = 0; fd < 64; fd++) {
+                        if (fstat(fd, &status) < 0 || status.st_ino != wanted.st_ino ||
+                            status.st_dev != wanted.st_dev)
+                                continue;
+                        snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+                        if (cfb_kernel_locks(path, found_one, NULL) > 0)
+                                return true;
+                }
+        return false;
+}
+
+/* Wherever another thread is in opening, locking and closing: the child has no descriptor that keeps the lock, should its parent be killed. */
+TEST_TIMEOUT(a_fork_at_any_moment_keeps_nothing, 60) {
+        pthread_t threads[2];
+        int status;
+
+        close(open("file", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        for (int i = 0; i < 2; i++)
+                check_eq(pthread_create(&threads[i], NULL, open_and_close, NULL), 0);
+        for (int i = 0; i < 300; i++) {
+                pid_t pid = fork();
+
+                if (pid == 0)
+                        _exit(has_a_lock("file"));
+                check_eq(restarted(waitpid(pid, &status, 0)), pid);
+                check_eq(status, 0);
+        }
+        atomic_store(&forked_enough, true);
+        for (int i = 0; i < 2; i++)
+                check_eq(pthread_join(threads[i], NULL), 0);
+}
+
 TEST(an_inherited_lock_is_one) {
         LOCK *a = opened_with("file", CONFAB_LOCK_CREATE | CONFAB_LOCK_INHERIT), *b = opened("file");
         int go[2];
