@@ -81,7 +81,7 @@ bool cfb_service_queued(const struct cfb_service *service) {
 /* --- accepting --- */
 
 static bool room(const struct cfb_service *service) {
-        return service->phase == CFB_SERVING && !service->pending &&
+        return service->phase == CFB_SERVING && !service->pausing &&
                (!service->options.max_clients || service->n_clients < service->options.max_clients);
 }
 
@@ -102,7 +102,7 @@ static void set_accepting(struct cfb_service *service, bool accepting) {
 static void look_for_room(struct cfb_service *service) {
         bool has_room = room(service);
 
-        if (!has_room && service->phase == CFB_SERVING && !service->pending && !service->full_told) {
+        if (!has_room && service->phase == CFB_SERVING && !service->pausing && !service->full_told) {
                 service->full_told = true;
                 cfb_tell(CONFAB_EVENT_SERVICE_FULL, confab_address(service->listeners[0].endpoint),
                          service->n_clients);
@@ -126,6 +126,15 @@ void cfb_service_gone(struct cfb_service *service) {
         end_if_over(service);
 }
 
+static void pause_accepting(struct cfb_service *service, int error) {
+        service->pausing = true;
+        service->retry_ns = service->retry_ns ? service->retry_ns * 2 : RETRY_MIN;
+        if (service->retry_ns > RETRY_MAX)
+                service->retry_ns = RETRY_MAX;
+        confab_loop_set_timer(service->retry_timer, confab_after(cfb_service_jitter(service->retry_ns)), 0);
+        cfb_service_paused(service, error);
+}
+
 /* Serves @client or keeps it for later. */
 static void admit(struct cfb_service *service, confab_endpoint *client) {
         int r;
@@ -140,12 +149,7 @@ static void admit(struct cfb_service *service, confab_endpoint *client) {
         if (cfb_service_short_of(r)) {
                 service->n_clients--;
                 service->pending = client;
-                service->retry_ns = service->retry_ns ? service->retry_ns * 2 : RETRY_MIN;
-                if (service->retry_ns > RETRY_MAX)
-                        service->retry_ns = RETRY_MAX;
-                confab_loop_set_timer(service->retry_timer,
-                                      confab_after(cfb_service_jitter(service->retry_ns)), 0);
-                cfb_service_paused(service, r);
+                pause_accepting(service, r);
                 return;
         }
         cfb_tell(CONFAB_EVENT_CLIENT_FAILED, confab_address(service->listeners[0].endpoint), r);
@@ -159,6 +163,7 @@ static int retry(confab_source *timer, uint32_t events, void *data) {
         (void)events;
         confab_loop_set_timer(timer, CONFAB_FOREVER, 0);
         service->pending = NULL;
+        service->pausing = false;
         if (client && service->phase == CFB_SERVING)
                 admit(service, client);
         else
@@ -175,8 +180,11 @@ static int connection(confab_source *source, uint32_t events, void *data) {
         (void)events;
         for (int i = 0; i < ACCEPT_AT_ONCE && room(service); i++) {
                 confab_endpoint *client;
+                int r = confab_accept(&client, listener->endpoint, CONFAB_NOW);
 
-                if (confab_accept(&client, listener->endpoint, CONFAB_NOW) < 0)
+                if (r == -ENOMEM || r == -ENOBUFS)
+                        pause_accepting(service, r);
+                if (r < 0)
                         break; /* nobody more; or no descriptor, which the loop waits for; or one that died queued */
                 service->full_told = false;
                 admit(service, client);

@@ -67,6 +67,7 @@ struct cfb_service {
         unsigned n_ended;   /* clients that had to be ended */
         int failure;        /* what confab_serve returns, if negative */
         bool accepting, full_told, paused_told, over;
+        bool pausing;             /* something was short: nobody is accepted before the retry */
         confab_endpoint *pending; /* came, but could not be served yet */
         confab_source *phase_timer, *retry_timer, *idle_timer;
         int64_t retry_ns;     /* the last pause */

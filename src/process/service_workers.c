@@ -130,7 +130,7 @@ static int serve_next(const struct cfb_service *service, confab_endpoint *listen
         confab_endpoint *client;
         int r = confab_accept(&client, listener, CONFAB_NOW);
 
-        if (r == -EMFILE || r == -ENFILE)
+        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS)
                 poll(&(struct pollfd){.fd = service->workers->lifeline[0], .events = POLLIN}, 1,
                      NO_DESCRIPTOR_NAP_MS);
         if (r < 0)

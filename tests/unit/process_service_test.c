@@ -26,8 +26,13 @@
 
 #define MS INT64_C(1000000)
 
+/* The test's own. */
+static pid_t own_pid;
+
 /* What all processes of a test see. */
-static struct shared { _Atomic int n_calls, n_gone, n_events[32], last_pid, stubborn_may_end; } * shared;
+static struct shared {
+        _Atomic int n_refused, short_of_memory, n_calls, n_gone, n_events[32], last_pid, stubborn_may_end;
+} * shared;
 
 static struct supervisor {
         pid_t pid;
@@ -324,6 +329,53 @@ static int picky(struct confab_client *client, void *data) {
         }
         confab_release(client->endpoint, &message);
         return r;
+}
+
+static void *allocate(size_t len, void *data) {
+        (void)data;
+        if (shared && atomic_load(&shared->short_of_memory) && getpid() != own_pid) {
+                atomic_fetch_add(&shared->n_refused, 1);
+                return NULL;
+        }
+        return malloc(len);
+}
+
+static void release(void *memory, void *data) {
+        (void)data;
+        free(memory);
+}
+
+/* Memory is short when a client comes: the service looks again after pauses, not all the time, and serves in the end. */
+TEST_TIMEOUT(little_memory, 60) {
+        struct confab_allocator allocator = {
+                .size = sizeof(allocator), .allocate = allocate, .release = release};
+
+        own_pid = getpid();
+        check_ok(confab_set_allocator(&allocator));
+        share();
+        for (unsigned m = 1; m < 3; m++) {
+                struct confab_service_options options = with(models[m]);
+                confab_endpoint *client;
+                int64_t since_ns;
+
+                start("unix://@", &options, echo);
+                client = connected();
+                check(ask_pid(client) > 0); /* it serves */
+                confab_close(client);
+                atomic_store(&shared->n_refused, 0);
+                atomic_store(&shared->short_of_memory, 1);
+                since_ns = confab_now();
+                client = connected();
+                send_text(client, "hello");
+                await(atomic_load(&shared->n_refused) >= 3);
+                nap_ms(200);
+                check(atomic_load(&shared->n_refused) <
+                      200 + elapsed_ms(since_ns)); /* without a pause a hundred a ms */
+                atomic_store(&shared->short_of_memory, 0);
+                receive_text(client, "hello");
+                confab_close(client);
+                check_eq(stop(), 0);
+        }
 }
 
 /* A failure drops its message alone, however many there are: nobody ends a service by bad messages. */
