@@ -74,7 +74,8 @@ struct confab_service_options {
          * PREFORK: it gets the listeners from descriptor 3 on, with LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES (sd_listen_fds(3)). LOOP: none.
          */
         char *const *command;
-        const char *listener_names; /* PREFORK: LISTEN_FDNAMES, "web:admin"; NULL: not set */
+        const char
+                *listener_names; /* PREFORK: LISTEN_FDNAMES, "web:admin", at most 496 bytes; NULL: not set */
         /* A client goes, in whatever way: free what its state holds. In the process that served it, before its connection is closed. */
         void (*gone)(struct confab_client *client, void *data);
         /* Runs in this loop, so that the program can have timers and signals of its own there; confab_loop_stop is the first

@@ -88,7 +88,12 @@ int cfb_service_command_new(struct cfb_service_command **commandp, const struct 
 
         if (!command)
                 return cfb_failed(-ENOMEM, "serve", service->options.command[0]);
-        r = cfb_program_find(&command->path, service->options.command[0], NULL, -1);
+        if (service->options.listener_names &&
+            strlen(service->options.listener_names) + strlen("LISTEN_FDNAMES=") >= TEXT_LEN)
+                r = cfb_failed_with(-EINVAL, "serve", service->options.command[0], NULL,
+                                    "listener_names: longer than 496 bytes", 0, 0);
+        else
+                r = cfb_program_find(&command->path, service->options.command[0], NULL, -1);
         if (r >= 0)
                 r = copy_environment(command);
         if (r < 0) {

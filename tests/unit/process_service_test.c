@@ -413,6 +413,7 @@ TEST(what_a_model_cannot_do_is_said) {
         struct confab_service_options whole = with(CONFAB_SERVE_LOOP);
         confab_endpoint *other = listen_on("unix://@");
         static const char *const nothing[] = {"/no/such/program", NULL};
+        char names[498] = "";
 
         check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EINVAL);
         whole.command = (char *const *)(uintptr_t)cat;
@@ -430,6 +431,11 @@ TEST(what_a_model_cannot_do_is_said) {
         whole.client_ns = MS;
         check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EOPNOTSUPP);
         whole.client_ns = 0;
+        memset(names, 'n', sizeof(names) - 1);
+        whole.listener_names = names;
+        check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -EINVAL);
+        check_says("listener_names");
+        whole.listener_names = NULL;
         whole.model = CONFAB_SERVE_FORK;
         whole.command = (char *const *)(uintptr_t)nothing;
         check_eq(confab_serve(&other, 1, &whole, NULL, NULL), -ENOENT);
