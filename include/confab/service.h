@@ -50,6 +50,8 @@ typedef int (*confab_client_function)(struct confab_client *client, void *data);
 /* SIGTERM, SIGINT and SIGHUP are left alone. Else they end the service while it runs, but for those that are ignored (nohup): the first
  * gracefully, a second at once. */
 #define CONFAB_SERVE_KEEP_SIGNALS 4u
+/* Tells who started this process (NOTIFY_SOCKET, sd_notify(3)) when it serves, when it stops, and by whom it is succeeded. */
+#define CONFAB_SERVE_NOTIFY 8u
 
 struct confab_service_options {
         uint32_t size;  /* sizeof(struct confab_service_options) */
@@ -81,6 +83,13 @@ struct confab_service_options {
         /* Runs in this loop, so that the program can have timers and signals of its own there; confab_loop_stop is the first
          * signal, a second one the second. It is not freed. NULL: a loop of its own. */
         confab_loop *loop;
+        /*
+         * At SIGUSR2 this program is started, looked for in PATH at that moment, and takes the listeners over: sockets from descriptor 3 on
+         * (confab_activated). Once it has said READY=1 on NOTIFY_SOCKET (CONFAB_SERVE_NOTIFY) the service ends as by a first signal: both
+         * accept meanwhile, so nobody is refused. It ends before that, or within 60 s says nothing: the service goes on
+         * (CONFAB_EVENT_SUCCESSOR_FAILED). Ends with NULL; NULL: SIGUSR2 is left alone.
+         */
+        char *const *successor;
 };
 
 /*

@@ -91,6 +91,8 @@ enum confab_event_kind {
         CONFAB_EVENT_CLIENT_OUT_OF_TIME =
                 10, /* idle_ns or client_ns are over, it is ended; value: its process, 0: none */
         CONFAB_EVENT_WORKER_ENDED = 11, /* and is started again; value: its status as waitpid has it */
+        CONFAB_EVENT_SUCCESSOR_FAILED =
+                12, /* the service goes on; value: its status as waitpid has it, or the negative errno of starting it */
 };
 struct confab_event {
         uint32_t size;

@@ -69,6 +69,7 @@ bool cli_resembles(const char *a, const char *b);
 /* What the command line said. */
 struct cli_args {
         const struct cli_cmd *cmd;
+        char **argv; /* the whole command line */
         char **operands;
         unsigned n_operands;
         const char *values[CLI_OPTIONS_MAX]; /* by place in cmd->options; NULL: not given; a flag: "" */

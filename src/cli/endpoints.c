@@ -211,6 +211,11 @@ static void tell_event(const struct confab_event *event, void *data) {
         case CONFAB_EVENT_WORKER_ENDED:
                 tell_process_ended(args, event);
                 break;
+        case CONFAB_EVENT_SUCCESSOR_FAILED:
+                cli_say(args, "%s: the successor was not ready before it ended: this one goes on (%s %lld)",
+                        event->address, event->value < 0 ? strerror((int)-event->value) : "status",
+                        (long long)event->value);
+                break;
         case CONFAB_EVENT_CLIENT_OUT_OF_TIME:
                 cli_say(args, "%s: a client's time was over", event->address);
                 break;

@@ -147,6 +147,7 @@ int main(int argc, char **argv) {
                 name = "help";
         else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
                 name = "version";
+        args.argv = argv;
         args.cmd = cli_find_command(name);
         if (args.cmd == NULL)
                 return no_such_command(name);

@@ -9,7 +9,10 @@
 #include "endpoints.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -282,6 +285,32 @@ static void tell_first_death(const struct confab_event *event, void *data) {
         confab_on_event(NULL, NULL);
 }
 
+/*
+ * At SIGUSR2: this command line once more, with the program that is there then, serving the listeners it is handed. Not where they have
+ * keys that a descriptor does not carry.
+ */
+static char **make_successor(const struct cli_args *args) {
+        char **argv, *path = NULL, folder[PATH_MAX];
+        unsigned n = 0;
+
+        for (unsigned i = 0; cli_text_nth(args, "service", i) != NULL; i++)
+                if (strstr(cli_text_nth(args, "service", i), "frame=") != NULL)
+                        return NULL;
+        while (args->argv[n] != NULL)
+                n++;
+        argv = cli_allocate((n + 2) * sizeof(*argv));
+        argv[0] = args->argv[0];
+        /* before --cwd */
+        if (strchr(argv[0], '/') != NULL && argv[0][0] != '/' && getcwd(folder, sizeof(folder)) != NULL &&
+            asprintf(&path, "%s/%s", folder, argv[0]) > 0)
+                argv[0] = path;
+        argv[1] = args->argv[1];
+        argv[2] = (char *)(uintptr_t) "--activated";
+        for (unsigned i = 2; i < n; i++)
+                argv[i + 1] = args->argv[i];
+        return argv;
+}
+
 /* --env: for the commands, which get this process's environment. */
 static void set_environment(const struct cli_args *args) {
         const char *setting;
@@ -358,6 +387,8 @@ int cli_run_service(struct cli_args *args) {
 
         if (code != CLI_DONE)
                 return code;
+        service.options.flags |= CONFAB_SERVE_NOTIFY;
+        service.options.successor = make_successor(args);
         if (cli_text_nth(args, "service", LISTENERS_MAX) != NULL)
                 return cli_usage(args, "at most %d addresses", LISTENERS_MAX);
         set_environment(args);

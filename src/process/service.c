@@ -257,6 +257,8 @@ static int next_phase(confab_source *timer, uint32_t events, void *data) {
 void cfb_service_stop(struct cfb_service *service) {
         if (service->phase == CFB_SERVING) {
                 service->phase = CFB_FINISHING;
+                if (!service->handed_on)
+                        cfb_service_notify(service, "STOPPING=1");
                 set_accepting(service, false);
                 service->pending = confab_close(service->pending);
                 for (unsigned i = 0; i < service->n_listeners; i++)
@@ -377,14 +379,21 @@ static int begin(struct cfb_service *service) {
                 r = confab_loop_add_timer(&service->idle_timer, loop,
                                           confab_after(service->options.idle_stop_ns), 0, idle, service);
         if (r >= 0)
+                r = cfb_successor_begin(service); /* who is served can count on it */
+        if (r >= 0)
                 r = service->model->begin(service);
-        return r < 0 ? r : add_listeners(service);
+        if (r >= 0)
+                r = add_listeners(service);
+        if (r >= 0)
+                cfb_service_ready(service);
+        return r;
 }
 
 static void end(struct cfb_service *service) {
         for (unsigned i = 0; i < service->n_listeners; i++)
                 confab_loop_remove(service->listeners[i].source);
         confab_close(service->pending);
+        cfb_successor_end(service);
         service->model->fini(service);
         confab_loop_remove(service->phase_timer);
         confab_loop_remove(service->retry_timer);
@@ -442,11 +451,12 @@ static int refuse(int error, const char *why) {
 static int check_options(const struct cfb_service *service) {
         const struct confab_service_options *options = &service->options;
 
-        if (options->flags & ~(CONFAB_SERVE_ON_DEMAND | CONFAB_SERVE_OUTLIVE | CONFAB_SERVE_KEEP_SIGNALS))
+        if (options->flags & ~(CONFAB_SERVE_ON_DEMAND | CONFAB_SERVE_OUTLIVE | CONFAB_SERVE_KEEP_SIGNALS |
+                               CONFAB_SERVE_NOTIFY))
                 return refuse(-EINVAL, "a flag that there is not");
         if (!service->function == !options->command)
                 return refuse(-EINVAL, "either a function or a command serves the clients");
-        if (options->command && !options->command[0])
+        if ((options->command && !options->command[0]) || (options->successor && !options->successor[0]))
                 return refuse(-EINVAL, "the command is empty");
         if (options->idle_ns < 0 || options->client_ns < 0 || options->idle_stop_ns < 0 ||
             options->restart_ns < 0 || options->restart_max_ns < 0)
@@ -503,7 +513,7 @@ static int serve(struct cfb_service *service) {
         if (service->model == &cfb_service_fork && cfb_service_can_ahead(service))
                 service->model = &cfb_service_ahead;
         if (r >= 0 && service->options.command)
-                r = cfb_service_command_new(&service->command, service);
+                r = cfb_service_command_new(&service->command, service, service->options.command);
         if (r >= 0)
                 r = cfb_service_run(service);
         cfb_service_command_free(service->command);

@@ -15,6 +15,7 @@ enum { CFB_SERVICE_LISTENERS = 64 };
 
 struct cfb_service;
 struct cfb_service_command;
+struct cfb_successor;
 
 enum cfb_service_phase {
         CFB_SERVING,
@@ -73,6 +74,8 @@ struct cfb_service {
         int64_t retry_ns;     /* the last pause */
         int64_t last_busy_ns; /* when the last client went or came */
         struct cfb_expiry ages, idles;
+        struct cfb_successor *successor;   /* NULL: no option for one */
+        bool handed_on;                    /* the listeners are somebody else's now, too */
         struct cfb_workers *workers;       /* PREFORK */
         struct cfb_ahead *ahead;           /* FORK, where processes are made before their clients come */
         struct cfb_client_process *unused; /* FORK: of clients that have gone */
@@ -109,11 +112,22 @@ void cfb_service_in_child(const struct cfb_service *service);
 int cfb_service_converse(const struct cfb_service *service, confab_endpoint *endpoint);
 
 /* service_command.c. The program and its environment; NULL is accepted and returned by free. */
-int cfb_service_command_new(struct cfb_service_command **commandp, const struct cfb_service *service);
+int cfb_service_command_new(struct cfb_service_command **commandp, const struct cfb_service *service,
+                            char *const *argv);
 struct cfb_service_command *cfb_service_command_free(struct cfb_service_command *command);
 /* Starts it for @client (standard input and output), or with @client NULL for the listeners: a pid and *@pidfdp, or -errno. */
 int cfb_service_command_start(int *pidfdp, const struct cfb_service *service, const confab_endpoint *client);
+/* Starts @command as the service's successor, with the listeners, NOTIFY_SOCKET=@notify, and our own as CONFAB_NOTIFY_SOCKET. */
+int cfb_service_command_succeed(int *pidfdp, const struct cfb_service *service,
+                                struct cfb_service_command *command, const char *notify);
 /* To one of the service's processes that is not reaped yet; a program's goes to all it has started. */
 void cfb_service_signal(const struct cfb_service *service, int pid, int pidfd, int signal_number);
+
+/* service_successor.c. Begin and end of answering SIGUSR2, if options.successor is set. */
+int cfb_successor_begin(struct cfb_service *service);
+void cfb_successor_end(struct cfb_service *service);
+/* With NOTIFY: words for whoever started us (sd_notify(3)); and that the service serves. */
+void cfb_service_notify(const struct cfb_service *service, const char *words);
+void cfb_service_ready(const struct cfb_service *service);
 
 #endif

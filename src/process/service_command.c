@@ -38,20 +38,33 @@ enum variable {
         LISTEN_FDS,
         LISTEN_PID,
         LISTEN_NAMES,
+        NOTIFY,
+        NOTIFY_NEXT,
         N_VARIABLES
 };
 
 static const char *const names[N_VARIABLES] = {
-        [ADDRESS] = "CONFAB_ADDRESS",        [PEER] = "CONFAB_PEER",        [PROTO] = "PROTO",
-        [REMOTE_ADDR] = "REMOTE_ADDR",       [REMOTE_PORT] = "REMOTE_PORT", [TCP_REMOTE_IP] = "TCPREMOTEIP",
-        [TCP_REMOTE_PORT] = "TCPREMOTEPORT", [UNIX_PID] = "UNIXREMOTEPID",  [UNIX_UID] = "UNIXREMOTEEUID",
-        [UNIX_GID] = "UNIXREMOTEEGID",       [LISTEN_FDS] = "LISTEN_FDS",   [LISTEN_PID] = "LISTEN_PID",
+        [ADDRESS] = "CONFAB_ADDRESS",
+        [PEER] = "CONFAB_PEER",
+        [PROTO] = "PROTO",
+        [REMOTE_ADDR] = "REMOTE_ADDR",
+        [REMOTE_PORT] = "REMOTE_PORT",
+        [TCP_REMOTE_IP] = "TCPREMOTEIP",
+        [TCP_REMOTE_PORT] = "TCPREMOTEPORT",
+        [UNIX_PID] = "UNIXREMOTEPID",
+        [UNIX_UID] = "UNIXREMOTEEUID",
+        [UNIX_GID] = "UNIXREMOTEEGID",
+        [LISTEN_FDS] = "LISTEN_FDS",
+        [LISTEN_PID] = "LISTEN_PID",
         [LISTEN_NAMES] = "LISTEN_FDNAMES",
+        [NOTIFY] = "NOTIFY_SOCKET",
+        [NOTIFY_NEXT] = "CONFAB_NOTIFY_SOCKET",
 };
 
 enum { TEXT_LEN = 512, PID_DIGITS = 10 };
 
 struct cfb_service_command {
+        char *const *argv;
         char *path;
         char **envp; /* what is inherited, then what is set for this one */
         unsigned n_inherited, n_set;
@@ -82,18 +95,20 @@ static int copy_environment(struct cfb_service_command *command) {
         return 0;
 }
 
-int cfb_service_command_new(struct cfb_service_command **commandp, const struct cfb_service *service) {
+int cfb_service_command_new(struct cfb_service_command **commandp, const struct cfb_service *service,
+                            char *const *argv) {
         struct cfb_service_command *command = cfb_allocate(sizeof(*command));
         int r;
 
         if (!command)
-                return cfb_failed(-ENOMEM, "serve", service->options.command[0]);
+                return cfb_failed(-ENOMEM, "serve", argv[0]);
+        command->argv = argv;
         if (service->options.listener_names &&
             strlen(service->options.listener_names) + strlen("LISTEN_FDNAMES=") >= TEXT_LEN)
-                r = cfb_failed_with(-EINVAL, "serve", service->options.command[0], NULL,
-                                    "listener_names: longer than 496 bytes", 0, 0);
+                r = cfb_failed_with(-EINVAL, "serve", argv[0], NULL, "listener_names: longer than 496 bytes",
+                                    0, 0);
         else
-                r = cfb_program_find(&command->path, service->options.command[0], NULL, -1);
+                r = cfb_program_find(&command->path, argv[0], NULL, -1);
         if (r >= 0)
                 r = copy_environment(command);
         if (r < 0) {
@@ -187,7 +202,7 @@ static int give_client(int *pidfdp, const struct cfb_service *service, const con
         int fd = client->fds[CFB_RECEIVING];
         struct cfb_spawn_fd fds[] = {{fd, 0}, {fd, 1}};
         struct cfb_spawn spawn = {.path = command->path,
-                                  .argv = service->options.command,
+                                  .argv = command->argv,
                                   .envp = command->envp,
                                   .fds = fds,
                                   .n_fds = 2,
@@ -204,32 +219,48 @@ static int give_client(int *pidfdp, const struct cfb_service *service, const con
         return cfb_spawn(pidfdp, &spawn);
 }
 
-static int give_listeners(int *pidfdp, const struct cfb_service *service) {
-        struct cfb_service_command *command = service->command;
-        struct cfb_spawn_fd fds[CFB_SERVICE_LISTENERS];
-        struct cfb_spawn spawn = {.path = command->path,
-                                  .argv = service->options.command,
-                                  .envp = command->envp,
-                                  .fds = fds,
-                                  .flags = CFB_SPAWN_GROUP};
-
-        for (; spawn.n_fds < service->n_listeners; spawn.n_fds++)
-                fds[spawn.n_fds] = (struct cfb_spawn_fd){
-                        service->listeners[spawn.n_fds].endpoint->fds[CFB_RECEIVING], 3 + (int)spawn.n_fds};
-        if (!(service->options.flags & CONFAB_SERVE_OUTLIVE))
-                spawn.flags |= CFB_SPAWN_DIE;
+/* What a program that accepts by itself gets: fills @spawn and @fds. */
+static void give_listeners(struct cfb_spawn *spawn, struct cfb_spawn_fd *fds,
+                           const struct cfb_service *service, struct cfb_service_command *command) {
+        *spawn = (struct cfb_spawn){
+                .path = command->path, .argv = command->argv, .envp = command->envp, .fds = fds};
+        for (; spawn->n_fds < service->n_listeners; spawn->n_fds++)
+                fds[spawn->n_fds] = (struct cfb_spawn_fd){
+                        service->listeners[spawn->n_fds].endpoint->fds[CFB_RECEIVING], 3 + (int)spawn->n_fds};
         begin_settings(command);
         set_text(command, ADDRESS, confab_address(service->listeners[0].endpoint));
         set_number(command, LISTEN_FDS, service->n_listeners);
         if (service->options.listener_names)
                 set_text(command, LISTEN_NAMES, service->options.listener_names);
         /* Its own number is known to the child alone, which writes it there. */
-        spawn.pid_text = set(command, LISTEN_PID, "0000000000", PID_DIGITS) + strlen("LISTEN_PID=");
+        spawn->pid_text = set(command, LISTEN_PID, "0000000000", PID_DIGITS) + strlen("LISTEN_PID=");
+}
+
+static int start_worker(int *pidfdp, const struct cfb_service *service) {
+        struct cfb_spawn_fd fds[CFB_SERVICE_LISTENERS];
+        struct cfb_spawn spawn;
+
+        give_listeners(&spawn, fds, service, service->command);
+        spawn.flags = CFB_SPAWN_GROUP;
+        if (!(service->options.flags & CONFAB_SERVE_OUTLIVE))
+                spawn.flags |= CFB_SPAWN_DIE;
+        return cfb_spawn(pidfdp, &spawn);
+}
+
+int cfb_service_command_succeed(int *pidfdp, const struct cfb_service *service,
+                                struct cfb_service_command *command, const char *notify) {
+        struct cfb_spawn_fd fds[CFB_SERVICE_LISTENERS];
+        struct cfb_spawn spawn;
+
+        give_listeners(&spawn, fds, service, command);
+        set_text(command, NOTIFY, notify);
+        if (getenv("NOTIFY_SOCKET"))
+                set_text(command, NOTIFY_NEXT, getenv("NOTIFY_SOCKET"));
         return cfb_spawn(pidfdp, &spawn);
 }
 
 int cfb_service_command_start(int *pidfdp, const struct cfb_service *service, const confab_endpoint *client) {
-        return client ? give_client(pidfdp, service, client) : give_listeners(pidfdp, service);
+        return client ? give_client(pidfdp, service, client) : start_worker(pidfdp, service);
 }
 
 void cfb_service_signal(const struct cfb_service *service, int pid, int pidfd, int signal_number) {

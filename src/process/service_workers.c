@@ -119,6 +119,7 @@ static int serve_many(const struct cfb_service *supervisor) {
         service.options.flags = CONFAB_SERVE_KEEP_SIGNALS;
         service.options.max_clients = clients_each(supervisor);
         service.options.idle_stop_ns = 0;
+        service.options.successor = NULL;
         service.options.loop = NULL;
         for (unsigned i = 0; i < service.n_listeners; i++)
                 service.listeners[i].endpoint = supervisor->listeners[i].endpoint;
@@ -530,7 +531,7 @@ static void fini(struct cfb_service *service) {
         watch_listeners(service, 0);
         confab_loop_remove(workers->idle);
         for (unsigned i = 0; i < service->n_listeners; i++)
-                if (workers->flags[i] >= 0)
+                if (workers->flags[i] >= 0 && !service->handed_on)
                         fcntl(service->listeners[i].endpoint->fds[CFB_RECEIVING], F_SETFL, workers->flags[i]);
         cfb_closep(&workers->lifeline[0]);
         cfb_closep(&workers->lifeline[1]);

@@ -981,6 +981,52 @@ TEST_TIMEOUT(a_program_that_ignores_its_children, 60) {
         check_eq(stop(), 0);
 }
 
+/* --- a successor --- */
+
+/* One that cannot be started, and one that ends before it is ready: nothing happens but that it is told. */
+TEST_TIMEOUT(a_successor_that_fails_changes_nothing, 60) {
+        static const char *const bad[2][4] = {{"/no/such/program", NULL}, {"/bin/sh", "-c", "exit 3", NULL}};
+
+        for (unsigned m = 0; m < 3; m++)
+                for (int i = 0; i < 2; i++) {
+                        struct confab_service_options options = with(models[m]);
+                        confab_endpoint *client;
+
+                        options.successor = (char *const *)(uintptr_t)bad[i];
+                        start("unix://socket", &options, echo);
+                        client = connected();
+                        check(ask_pid(client) > 0);
+                        check_eq(kill(service.pid, SIGUSR2), 0);
+                        await(atomic_load(&shared->n_events[CONFAB_EVENT_SUCCESSOR_FAILED]) == 1);
+                        atomic_store(&shared->n_events[CONFAB_EVENT_SUCCESSOR_FAILED], 0);
+                        check(ask_pid(client) > 0);
+                        confab_close(client);
+                        client = connected();
+                        check(ask_pid(client) > 0);
+                        confab_close(client);
+                        check_eq(stop(), 0);
+                        check(folder_is_empty()); /* the name is still ours to remove */
+                }
+}
+
+/* One that never says it is ready ends with the service. */
+TEST_TIMEOUT(a_successor_that_is_not_ready_ends_with_the_service, 60) {
+        static const char *const silent[] = {"/bin/sh", "-c", "exec sleep 1000", NULL};
+        struct confab_service_options options = with(CONFAB_SERVE_LOOP);
+        confab_endpoint *client;
+        int pids[256];
+
+        options.successor = (char *const *)(uintptr_t)silent;
+        start("unix://@", &options, echo);
+        client = connected();
+        check(ask_pid(client) > 0);
+        confab_close(client);
+        check_eq(kill(service.pid, SIGUSR2), 0);
+        await(children(pids) == 1);
+        check_eq(stop(), 0);
+        await(kill(pids[0], 0) < 0);
+}
+
 /* --- no process is to be had --- */
 
 enum { NOBODY_ELSE = 54321 }; /* a user whom nobody runs anything for */
