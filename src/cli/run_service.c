@@ -291,7 +291,7 @@ static void tell_first_death(const struct confab_event *event, void *data) {
  */
 static char **make_successor(const struct cli_args *args) {
         char **argv, *path = NULL, folder[PATH_MAX];
-        unsigned n = 0;
+        unsigned n = 2; /* the program and "run" */
 
         for (unsigned i = 0; cli_text_nth(args, "service", i) != NULL; i++)
                 if (strstr(cli_text_nth(args, "service", i), "frame=") != NULL)
