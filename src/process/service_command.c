@@ -81,7 +81,6 @@ static bool is_ours(const char *setting) {
 }
 
 static int copy_environment(struct cfb_service_command *command) {
-        extern char **environ;
         unsigned n = 0;
 
         while (environ && environ[n])
@@ -250,12 +249,13 @@ static int start_worker(int *pidfdp, const struct cfb_service *service) {
 int cfb_service_command_succeed(int *pidfdp, const struct cfb_service *service,
                                 struct cfb_service_command *command, const char *notify) {
         struct cfb_spawn_fd fds[CFB_SERVICE_LISTENERS];
+        const char *ours = getenv("NOTIFY_SOCKET");
         struct cfb_spawn spawn;
 
         give_listeners(&spawn, fds, service, command);
         set_text(command, NOTIFY, notify);
-        if (getenv("NOTIFY_SOCKET"))
-                set_text(command, NOTIFY_NEXT, getenv("NOTIFY_SOCKET"));
+        if (ours)
+                set_text(command, NOTIFY_NEXT, ours);
         return cfb_spawn(pidfdp, &spawn);
 }
 
