@@ -62,7 +62,7 @@ CONFAB_API int confab_listen(confab_endpoint **endpointp, const char *address,
 CONFAB_API int confab_accept(confab_endpoint **endpointp, confab_endpoint *listener, int64_t deadline_ns);
 
 /*
- * Both ends at once, for related processes (before fork) or threads: pipe, unix. @ends[0] receives and @ends[1] sends
+ * Both ends at once, for related processes (before fork) or threads: pipe, shm, unix. @ends[0] receives and @ends[1] sends
  * where the mechanism is simplex. Both are the caller's; after a fork each process closes the one it does not use.
  */
 CONFAB_API int confab_pair(confab_endpoint *ends[2], const char *address,

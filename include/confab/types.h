@@ -93,6 +93,8 @@ enum confab_event_kind {
         CONFAB_EVENT_WORKER_ENDED = 11, /* and is started again; value: its status as waitpid has it */
         CONFAB_EVENT_SUCCESSOR_FAILED =
                 12, /* the service goes on; value: its status as waitpid has it, or the negative errno of starting it */
+        CONFAB_EVENT_PEER_REFUSED =
+                13, /* it broke the rules of the shared memory, the channel is closed; value: its pid */
 };
 struct confab_event {
         uint32_t size;

@@ -131,6 +131,8 @@ static void print_row(const struct row *row, const struct measure_job *job) {
                t->cpu_ns_per_message);
         if (job->ratio.n_pairs)
                 printf("  %.3f (%.3f to %.3f)", job->ratio.median, job->ratio.low, job->ratio.high);
+        else if (row->bench->raw) /* shm:// has no bare calls to compare with; polling is not compared */
+                printf("  %-22s", "-");
         if (job->calls.counted)
                 printf("  %.2f / %.2f / %.2f", job->calls.send, job->calls.receive,
                        job->calls.receive_waiting);

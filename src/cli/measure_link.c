@@ -111,8 +111,9 @@ static void temporary_rest(const struct measure_job *job, int i, char *rest, siz
                 snprintf(rest, rest_cap, "%s/%s", job->folder, i ? "back" : "here");
         else if (strcmp(scheme, "tcp") == 0 || strcmp(scheme, "udp") == 0)
                 snprintf(rest, rest_cap, "%s:0", strstr(job->label, "family=6") ? "[::1]" : "127.0.0.1");
-        else if (strcmp(scheme, "mq") == 0)
-                snprintf(rest, rest_cap, "/confab-bench-%d-%u", getpid(), atomic_fetch_add(&number, 1));
+        else if (strcmp(scheme, "mq") == 0 || strcmp(scheme, "shm") == 0)
+                snprintf(rest, rest_cap, "%sconfab-bench-%d-%u", scheme[0] == 'm' ? "/" : "", getpid(),
+                         atomic_fetch_add(&number, 1));
         else if (strcmp(scheme, "sysv") == 0)
                 snprintf(rest, rest_cap, "0x%x",
                          0x0c000000u + (unsigned)getpid() % 0x400000u * 4u +

@@ -9,6 +9,7 @@
 static const char *const all[] = {
         "pipe://",
         "fifo://",
+        "shm://",
         "unix://",
         "unix://?type=seqpacket",
         "unix://?type=datagram",

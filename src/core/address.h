@@ -32,7 +32,9 @@
         X(FAMILY, family)       \
         X(GRACE, grace)         \
         X(MESSAGE_SIZE, message-size) \
-        X(SIGNAL, signal)
+        X(SIGNAL, signal)       \
+        X(TRUST, trust)         \
+        X(WAIT, wait)
 /* clang-format on */
 enum cfb_key_number {
 #define X(NAME, text) CFB_KEY_NUMBER_##NAME,
@@ -43,6 +45,8 @@ enum cfb_key_number {
 #define CFB_KEY(NAME) (UINT64_C(1) << CFB_KEY_NUMBER_##NAME)
 
 enum cfb_lifetime { CFB_LIFETIME_CREATOR, CFB_LIFETIME_PERSISTENT };
+enum cfb_trust { CFB_TRUST_AUTO, CFB_TRUST_YES, CFB_TRUST_NO };
+enum cfb_waiting { CFB_WAITING_AUTO, CFB_WAITING_SPIN, CFB_WAITING_BLOCK };
 
 #define CFB_ADDRESS_MAX 4096 /* bytes of an address's text */
 
@@ -69,6 +73,8 @@ struct cfb_address {
         uint64_t message_size; /* 0: not given */
         uint64_t signals;      /* signal n is bit n - 1 */
         int signal_first;      /* of those, as they were written; 0: not given */
+        enum cfb_trust trust;
+        enum cfb_waiting waiting;
 };
 
 /*

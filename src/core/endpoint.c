@@ -374,7 +374,8 @@ int confab_inherit(confab_endpoint *endpoint, char *address, size_t address_cap)
         if (!endpoint || !address)
                 return cfb_failed(-EINVAL, "inherit", "NULL");
         fd = endpoint->fds[CFB_RECEIVING] >= 0 ? endpoint->fds[CFB_RECEIVING] : endpoint->fds[CFB_SENDING];
-        if (fd < 0 || (endpoint->fds[CFB_SENDING] >= 0 && endpoint->fds[CFB_SENDING] != fd))
+        if (fd < 0 || endpoint->properties.after_fork == CONFAB_FORK_OWNER ||
+            (endpoint->fds[CFB_SENDING] >= 0 && endpoint->fds[CFB_SENDING] != fd))
                 return cfb_unsupported_of(endpoint, "inherit", "being handed on as one descriptor");
         /* fd:// reads and writes: that is no way to use a queue, whose descriptor looks like a plain file's. */
         if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&

@@ -54,6 +54,10 @@ static const struct cfb_word lifetimes[] = {
 static const struct cfb_word types[] = {
         {"stream", SOCK_STREAM}, {"seqpacket", SOCK_SEQPACKET}, {"datagram", SOCK_DGRAM}, {0}};
 static const struct cfb_word families[] = {{"any", AF_UNSPEC}, {"4", AF_INET}, {"6", AF_INET6}, {0}};
+static const struct cfb_word trusts[] = {
+        {"auto", CFB_TRUST_AUTO}, {"yes", CFB_TRUST_YES}, {"no", CFB_TRUST_NO}, {0}};
+static const struct cfb_word waitings[] = {
+        {"auto", CFB_WAITING_AUTO}, {"spin", CFB_WAITING_SPIN}, {"block", CFB_WAITING_BLOCK}, {0}};
 static const struct cfb_word switches[] = {{"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0},
                                            {"1", 1},   {"0", 0},  {0}};
 
@@ -339,6 +343,14 @@ const struct cfb_key cfb_keys[CFB_N_KEYS] = {
                 "signal", "none, names or numbers between commas: USR1,RTMIN+1",
                 "signals to receive; where messages are sent, the first is what those without a type are",
                 read_signals, FIELD(signals) },
+        [CFB_KEY_NUMBER_TRUST] = {
+                "trust", "auto (yes where the peer is the same user), yes, no",
+                "whether the peer may be lent to: without trust each message is copied before it is shown, so that it cannot change any more",
+                read_word, FIELD(trust), .words = trusts },
+        [CFB_KEY_NUMBER_WAIT] = {
+                "wait", "auto, spin, block",
+                "how to wait: a moment on the processor while that pays, then asleep; always on the processor; always asleep",
+                read_word, FIELD(waiting), .words = waitings },
 };
 /* clang-format on */
 

@@ -136,7 +136,9 @@ int cfb_wait_direction(confab_endpoint *endpoint, uint32_t direction, int64_t de
 }
 
 int cfb_wait_message(confab_endpoint *endpoint, int64_t deadline_ns) {
-        int64_t begin_ns = deadline_ns <= CONFAB_NOW ? 0 : cfb_pause(&endpoint->pause, deadline_ns);
+        /* Where memory is shared the transport's own wait spins, looking all the time. */
+        bool pauses = deadline_ns > CONFAB_NOW && !endpoint->transport->release;
+        int64_t begin_ns = pauses ? cfb_pause(&endpoint->pause, deadline_ns) : 0;
         int r = cfb_wait_direction(endpoint, CONFAB_RECEIVE, deadline_ns);
 
         if (begin_ns)
@@ -243,6 +245,22 @@ static int prepare_polls(struct confab_interest *interests, unsigned n_interests
         return n_fds;
 }
 
+/*
+ * Shared memory rings for what was taken meanwhile, too: readiness is what the transport finds. One that is not ready after all is armed anew.
+ */
+static uint32_t confirmed(confab_endpoint *endpoint, uint32_t ready) {
+        struct pollfd again;
+
+        if (!endpoint->transport->release || endpoint->listening)
+                return ready;
+        for (uint32_t direction = CONFAB_RECEIVE; direction <= CONFAB_SEND; direction++)
+                if ((ready & direction) && !endpoint->transport->ready(endpoint, direction)) {
+                        ready &= ~direction;
+                        cfb_plain_descriptor(endpoint, direction, &again);
+                }
+        return ready;
+}
+
 /* Walks the pollfds as prepare_polls laid them. */
 static int collect(struct confab_interest *interests, unsigned n_interests, const struct pollfd *fds) {
         int n_ready = 0;
@@ -262,6 +280,7 @@ static int collect(struct confab_interest *interests, unsigned n_interests, cons
                         for (uint32_t direction = CONFAB_RECEIVE; direction <= CONFAB_SEND; direction++)
                                 if ((interest->direction & direction) && fds++->revents)
                                         interest->ready |= direction;
+                        interest->ready = confirmed(interest->endpoint, interest->ready);
                 }
                 n_ready += interest->ready != 0;
         }

@@ -16,8 +16,9 @@ extern const struct cfb_transport cfb_tr_unix;
 extern const struct cfb_transport cfb_tr_tcp;
 extern const struct cfb_transport cfb_tr_udp;
 extern const struct cfb_transport cfb_tr_signal;
+extern const struct cfb_transport cfb_tr_shm;
 
 const struct cfb_transport *const cfb_transports[] = {
-        &cfb_tr_pipe, &cfb_tr_fifo, &cfb_tr_exec, &cfb_tr_fd,   &cfb_tr_stdio,  &cfb_tr_unix,
+        &cfb_tr_pipe, &cfb_tr_fifo, &cfb_tr_exec, &cfb_tr_fd,   &cfb_tr_stdio,  &cfb_tr_shm, &cfb_tr_unix,
         &cfb_tr_tcp,  &cfb_tr_udp,  &cfb_tr_mq,   &cfb_tr_sysv, &cfb_tr_signal, NULL,
 };

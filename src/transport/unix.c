@@ -40,7 +40,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 struct unix_state {
@@ -213,46 +212,6 @@ static int new_socket(int *fdp, struct confab_endpoint *endpoint, int flags) {
         return 0;
 }
 
-/* How long the kernel's own waits last: the rest of the time, or for ever. */
-static int limit_waits(struct confab_endpoint *endpoint, int fd, int64_t deadline_ns) {
-        struct timeval left = {0};
-
-        if (deadline_ns != CONFAB_FOREVER) {
-                int64_t left_us = (deadline_ns - confab_now() + 999) / 1000;
-
-                if (left_us <= 0)
-                        return cfb_failed(-ETIMEDOUT, "connect", confab_address(endpoint));
-                left.tv_sec = (time_t)(left_us / 1000000);
-                left.tv_usec = (suseconds_t)(left_us % 1000000);
-        }
-        return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0
-                       ? cfb_socket_failed(-errno, "setsockopt", endpoint)
-                       : 0;
-}
-
-/*
- * connect to a listener whose backlog is full: the kernel has nothing to poll for, but it waits itself as long as SO_SNDTIMEO says
- * (nobody else can know of this endpoint yet, so nobody can want to interrupt it). After a signal it is told anew how long that is.
- */
-static int connect_waiting(struct confab_endpoint *endpoint, int fd, int64_t deadline_ns) {
-        int r;
-
-        if (deadline_ns <= CONFAB_NOW)
-                return -EAGAIN;
-        r = cfb_socket_set_blocking(fd);
-        if (r < 0)
-                return cfb_socket_failed(r, "fcntl", endpoint);
-        do {
-                r = limit_waits(endpoint, fd, deadline_ns);
-                if (r < 0)
-                        return r;
-                r = cfb_unix_connect(endpoint, fd, endpoint->address.rest);
-        } while (r == -EINTR);
-        if (r == -EAGAIN)
-                return cfb_failed(-ETIMEDOUT, "connect", confab_address(endpoint));
-        return r < 0 ? r : limit_waits(endpoint, fd, CONFAB_FOREVER);
-}
-
 static int open_unix(struct confab_endpoint *endpoint, int64_t deadline_ns) {
         struct unix_state *state = cfb_state(endpoint);
         const struct cfb_address *address = &endpoint->address;
@@ -270,11 +229,7 @@ static int open_unix(struct confab_endpoint *endpoint, int64_t deadline_ns) {
                 if (r < 0)
                         return r;
         }
-        r = cfb_unix_connect(endpoint, fd, address->rest);
-        if (r == -EAGAIN)
-                r = connect_waiting(endpoint, fd, deadline_ns);
-        else if (r >= 0 && (r = cfb_socket_set_blocking(fd)) < 0)
-                r = cfb_socket_failed(r, "fcntl", endpoint);
+        r = cfb_unix_connect_until(endpoint, fd, address->rest, deadline_ns);
         if (r < 0)
                 return r;
         state->connected = true;

@@ -57,6 +57,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -496,22 +497,76 @@ static size_t explain_nothing_to_remove(const struct cfb_failure *failure, char 
         return used;
 }
 
-int cfb_unix_remove(const struct cfb_address *address) {
-        struct stat st;
+/* How long the kernel's own waits last: the rest of the time, or for ever. */
+static int limit_waits(struct confab_endpoint *endpoint, int fd, int64_t deadline_ns) {
+        struct timeval left = {0};
+
+        if (deadline_ns != CONFAB_FOREVER) {
+                int64_t left_us = (deadline_ns - confab_now() + 999) / 1000;
+
+                if (left_us <= 0)
+                        return cfb_failed(-ETIMEDOUT, "connect", confab_address(endpoint));
+                left.tv_sec = (time_t)(left_us / 1000000);
+                left.tv_usec = (suseconds_t)(left_us % 1000000);
+        }
+        return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0
+                       ? cfb_socket_failed(-errno, "setsockopt", endpoint)
+                       : 0;
+}
+
+/*
+ * connect to a listener whose backlog is full: the kernel has nothing to poll for, but it waits itself as long as SO_SNDTIMEO says
+ * (nobody else can know of this endpoint yet, so nobody can want to interrupt it). After a signal it is told anew how long that is.
+ */
+static int connect_waiting(struct confab_endpoint *endpoint, int fd, const char *name, int64_t deadline_ns) {
         int r;
 
-        r = cfb_unix_check(address, address->rest, true);
+        if (deadline_ns <= CONFAB_NOW)
+                return -EAGAIN;
+        r = cfb_socket_set_blocking(fd);
         if (r < 0)
-                return r;
-        if (address->rest[0] == '@')
-                return cfb_unsupported(address, "remove", "a file: abstract names go with their socket");
-        if (lstat(address->rest, &st) < 0)
+                return cfb_socket_failed(r, "fcntl", endpoint);
+        do {
+                r = limit_waits(endpoint, fd, deadline_ns);
+                if (r < 0)
+                        return r;
+                r = cfb_unix_connect(endpoint, fd, name);
+        } while (r == -EINTR);
+        if (r == -EAGAIN)
+                return cfb_failed(-ETIMEDOUT, "connect", confab_address(endpoint));
+        return r < 0 ? r : limit_waits(endpoint, fd, CONFAB_FOREVER);
+}
+
+int cfb_unix_connect_until(struct confab_endpoint *endpoint, int fd, const char *name, int64_t deadline_ns) {
+        int r = cfb_unix_connect(endpoint, fd, name);
+
+        if (r == -EAGAIN)
+                return connect_waiting(endpoint, fd, name, deadline_ns);
+        if (r >= 0 && (r = cfb_socket_set_blocking(fd)) < 0)
+                r = cfb_socket_failed(r, "fcntl", endpoint);
+        return r;
+}
+
+int cfb_unix_remove_path(const struct cfb_address *address, const char *path) {
+        struct stat st;
+
+        if (lstat(path, &st) < 0)
                 return errno == ENOENT ? cfb_failed_with(-ENOENT, "remove", address->text,
                                                          explain_nothing_to_remove, NULL, 0, 0)
                                        : cfb_failed(-errno, "remove", address->text);
         if (!S_ISSOCK(st.st_mode))
-                return failed_file(-EEXIST, "remove", address->text, address->rest, &st);
-        if (unlink(address->rest) < 0)
-                return failed_file(-errno, "remove", address->text, address->rest, &st);
+                return failed_file(-EEXIST, "remove", address->text, path, &st);
+        if (unlink(path) < 0)
+                return failed_file(-errno, "remove", address->text, path, &st);
         return 0;
+}
+
+int cfb_unix_remove(const struct cfb_address *address) {
+        int r = cfb_unix_check(address, address->rest, true);
+
+        if (r < 0)
+                return r;
+        if (address->rest[0] == '@')
+                return cfb_unsupported(address, "remove", "a file: abstract names go with their socket");
+        return cfb_unix_remove_path(address, address->rest);
 }

@@ -347,8 +347,7 @@ static void two_processes(const struct row *row) {
 
         if (row->narrow)
                 row->narrow();
-        child = fork();
-        check(child >= 0);
+        child = link_fork(&link, true);
         if (child == 0) {
                 send_numbers(link.sender);
                 _exit(0);
@@ -560,10 +559,9 @@ static void sender_killed(const struct row *row) {
         struct confab_properties properties = {.size = sizeof(properties)};
         struct confab_message got = confab_message_of(NULL, 0);
         unsigned n_received = 0;
-        pid_t child = fork();
+        pid_t child = link_fork(&link, true);
         int r;
 
-        check(child >= 0);
         if (child == 0) {
                 struct confab_message message = confab_message_of("1234567890", 10);
 
@@ -597,10 +595,9 @@ static void receiver_killed(const struct row *row) {
         struct link link = link_make(row);
         struct confab_properties properties = {.size = sizeof(properties)};
         struct confab_message message = confab_message_of("1234567890", 10);
-        pid_t child = fork();
+        pid_t child = link_fork(&link, false);
         int64_t n, until_ns;
 
-        check(child >= 0);
         if (child == 0) {
                 struct confab_message got = confab_message_of(NULL, 0);
 
@@ -610,11 +607,11 @@ static void receiver_killed(const struct row *row) {
                 for (;;) /* where it may not receive at all, it still is killed */
                         pause();
         }
-        check_ok(confab_endpoint_properties(&properties, link.receiver));
+        check_ok(confab_endpoint_properties(&properties, link.sender));
         { /* the parent drops its receiving ends without removing the name */
                 struct pollfd pollfd;
 
-                if (confab_descriptor(link.receiver, CONFAB_RECEIVE, &pollfd) < 0 ||
+                if ((link.receiver && confab_descriptor(link.receiver, CONFAB_RECEIVE, &pollfd) < 0) ||
                     properties.peer_gone == CONFAB_GONE_UNNOTICED) {
                         kill(child, SIGKILL);
                         check_eq(reap(child), SIGKILL);

@@ -671,6 +671,8 @@ static void cell_residue(const struct row *row) {
                 row_address(row, address, sizeof(address));
                 if (row->making == MADE_BOUND && confab_remove(address) >= 0)
                         observed = CONFAB_RESIDUE_QUEUE;
+                if (row->making == MADE_ACCEPT && confab_remove(address) >= 0)
+                        observed = CONFAB_RESIDUE_FILE; /* by name */
         }
         row_address(row, address, sizeof(address));
         check_eq(believed_of(row, address).residue, observed);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct row_entry {
         struct harness_test test; /* first: the runner hands it back */
@@ -18,7 +19,11 @@ struct row_entry {
 
 static void run_row_entry(void) {
         const struct row_entry *entry = (const struct row_entry *)harness_current;
+        char folder[4096];
 
+        /* What lies in shared memory lies in the test's own folder. */
+        if (getcwd(folder, sizeof(folder)))
+                setenv("CONFAB_DIR", folder, 1);
         if (entry->row->lacks && entry->row->lacks())
                 skip(entry->row->lacks());
         entry->row_case->run(entry->row);

@@ -60,6 +60,11 @@ void link_close(struct link *link);
 /* Closes one end (a loop's sending side is shut down) as a process that ends would. */
 void link_drop_sender(struct link *link);
 void link_drop_receiver(struct link *link);
+/*
+ * Forks: the child gets the sender (or the receiver) of @link, its parent the other end. Where ends belong to their process, the child takes its
+ * end over or makes it anew. Returns as fork.
+ */
+pid_t link_fork(struct link *link, bool child_sends);
 /* A second sender to the same receiver, where there is no connection; NULL: there cannot be one. */
 confab_endpoint *link_second_sender(const struct link *link);
 

@@ -73,6 +73,9 @@ const struct row rows[] = {
         {"unix-datagram", "unix://%s/socket?type=datagram", MADE_BOUND, NULL, false, NULL},
         {"unix-datagram-pair", "unix://?type=datagram", MADE_PAIR, NULL, false, NULL},
         {"unix-abstract", "unix://@confab-test-%d", MADE_ACCEPT, NULL, false, NULL},
+        {"shm", "shm://confab-test-%d", MADE_ACCEPT, NULL, false, NULL},
+        {"shm-pair", "shm://", MADE_PAIR, NULL, false, NULL},
+        {"shm-distrusted", "shm://confab-test-%d?trust=no", MADE_ACCEPT, NULL, false, NULL},
         {"tcp", "tcp://127.0.0.1:0", MADE_ACCEPT, NULL, false, NULL},
         {"tcp6", "tcp://[::1]:0", MADE_ACCEPT, NULL, false, NULL},
         {"tcp-record", "tcp://127.0.0.1:0?frame=record", MADE_ACCEPT, NULL, false, NULL},
@@ -284,6 +287,28 @@ void link_drop_receiver(struct link *link) {
                 return;
         }
         link->receiver = confab_close(link->receiver);
+}
+
+pid_t link_fork(struct link *link, bool child_sends) {
+        struct confab_properties properties = {.size = sizeof(properties)};
+        bool anew = false;
+        pid_t child;
+
+        check_ok(confab_endpoint_properties(&properties, link->receiver));
+        if (properties.after_fork == CONFAB_FORK_OWNER && link->row->making == MADE_ACCEPT) {
+                link->receiver = confab_close(link->receiver);
+                link->sender = confab_close(link->sender);
+                anew = true;
+        }
+        child = fork();
+        check(child >= 0);
+        if (anew && (child == 0) == child_sends)
+                check_ok(confab_open(&link->sender, link->address, NULL, soon()));
+        else if (anew)
+                check_ok(confab_accept(&link->receiver, link->listener, soon()));
+        else if (child == 0 && link->row->making == MADE_PAIR)
+                check_ok(confab_adopt(child_sends ? link->sender : link->receiver));
+        return child;
 }
 
 confab_endpoint *link_second_sender(const struct link *link) {

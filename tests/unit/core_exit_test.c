@@ -112,7 +112,7 @@ static void exec_ends_a_sender(const struct row *row) {
         pid_t pid;
 
         check_eq(pipe(mark), 0); /* lives through exec, so that the child goes when the test does */
-        pid = fork();
+        pid = link_fork(&link, true);
         if (pid == 0) {
                 close(mark[1]);
                 if (mark[0] != STDIN_FILENO)
@@ -136,7 +136,7 @@ static void exit_ends_a_sender(const struct row *row) {
         struct link link = link_make(row);
         int status;
         char data[8];
-        pid_t pid = fork();
+        pid_t pid = link_fork(&link, true);
 
         if (pid == 0) {
                 send_bytes(link.sender, "last\n", 4);
