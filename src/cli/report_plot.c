@@ -48,7 +48,8 @@ static void write_grid(FILE *file, const struct axis *axis) {
 }
 
 static void write_ticks(FILE *file, const struct axis *axis) {
-        double tick = axis->low;
+        /* On a narrow screen there is room for six words at most. */
+        double tick = axis->low, step = axis->high / axis->low > 1.01e5 ? 100 : 10;
 
         fputs("<div></div><svg height=\"20\">", file);
         while (tick <= axis->high * 1.01) {
@@ -63,7 +64,7 @@ static void write_ticks(FILE *file, const struct axis *axis) {
                 else
                         fprintf(file, "%g µs", tick / 1e3);
                 fputs("</text>", file);
-                tick *= 10;
+                tick *= step;
         }
         fputs("</svg>\n", file);
 }

@@ -112,6 +112,7 @@ def transports():
     yield "fifo", f"fifo://{here}/fifo", lambda: os.path.exists(here + "/fifo")
     yield "mq", f"mq:///{name}", lambda: subprocess.run([CONFAB, "send", f"mq:///{name}?direction=send", "--deadline=1ns"],
                                                        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL).returncode != 1 or True
+    yield "shm", f"shm://{name}", lambda: listening(f"{os.environ['CONFAB_DIR']}/{name}.channel")
     key = 0x5E2E0000 + os.getpid()
     yield "sysv", f"sysv://{key}", lambda: any(line.split()[0] == str(key) for line in open("/proc/sysvipc/msg"))
     yield "tcp line", f"tcp://127.0.0.1:{tcp6}?frame=line", lambda: bound_inet(tcp6, "tcp")
@@ -168,7 +169,7 @@ def a_large_stream_arrives_whole():
 @test
 def lines():
     for name, address, there in transports():
-        if name not in ("tcp", "unix seqpacket", "mq", "sysv"):
+        if name not in ("tcp", "unix seqpacket", "shm", "mq", "sysv"):
             continue
         receiver = start("receive", "--listen", "--lines", "--count", "3", "--deadline", f"{LIMIT}s", address)
         if name != "mq":
@@ -244,11 +245,11 @@ def the_status_of_a_command():
 
 @test
 def descriptors_travel():
-    address = f"unix://{os.getcwd()}/s?type=seqpacket"
-    receiver = start("receive", "--listen", "--count=1", "--json", address)
-    until(lambda: listening("s"), "socket")
-    run("send", "--descriptor=0", address, "here", stdin=subprocess.DEVNULL)
-    assert json.loads(end(receiver))["descriptors"] == 1
+    for address, path in [(f"unix://{os.getcwd()}/s?type=seqpacket", "s"), ("shm://s", os.environ["CONFAB_DIR"] + "/s.channel")]:
+        receiver = start("receive", "--listen", "--count=1", "--json", address)
+        until(lambda: listening(path), "socket")
+        run("send", "--descriptor=0", address, "here", stdin=subprocess.DEVNULL)
+        assert json.loads(end(receiver))["descriptors"] == 1, address
 
 
 @test
@@ -925,6 +926,7 @@ def main():
             continue
         with tempfile.TemporaryDirectory(prefix="confab-") as folder:
             os.chdir(folder)
+            os.environ["CONFAB_DIR"] = folder + "/shared"
             try:
                 function()
                 left = [f for f in os.listdir(folder) if stat.S_ISSOCK(os.lstat(f).st_mode) or stat.S_ISFIFO(os.lstat(f).st_mode)]

@@ -69,6 +69,8 @@ plant s2 s2/kill_child s2/s2_kill_child 's/SIGKILL, NULL/SIGTERM, NULL/'
 plant s2 s2/sigint s2/s2_sigint 's/SIGINT, interrupted/SIGTERM, interrupted/'
 plant s2 s2/process_group s2/s2_process_group 's/setpgid(child->pid, child->pid)/0/'
 plant s3 s3/signals s3/s3_signals 's/need(confab_signal_restore(&before));//'
+plant shared_frames shared_frames shared_frames 's/need(confab_adopt(ends\[1\]));//'
+plant shared_frames shared_frames shared_frames 's/(p + i)/(p + i + (i == n))/'
 plant producer_consumer producer_consumer producer_consumer 's/sum += item;//'
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed = 0 ]
