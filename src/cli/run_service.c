@@ -27,6 +27,8 @@ struct service {
         confab_endpoint *listeners[LISTENERS_MAX];
         unsigned n_listeners;
         bool timed_out;
+        char **successor; /* its command line; owned, as the path of its program where that had to be made */
+        char *program;
 };
 
 /* --- functions that serve --- */
@@ -289,26 +291,31 @@ static void tell_first_death(const struct confab_event *event, void *data) {
  * At SIGUSR2: this command line once more, with the program that is there then, serving the listeners it is handed. Not where they have
  * keys that a descriptor does not carry.
  */
-static char **make_successor(const struct cli_args *args) {
-        char **argv, *path = NULL, folder[PATH_MAX];
+static void make_successor(struct service *service) {
+        const struct cli_args *args = service->args;
+        char **argv, folder[PATH_MAX];
         unsigned n = 2; /* the program and "run" */
 
         for (unsigned i = 0; cli_text_nth(args, "service", i) != NULL; i++)
                 if (strstr(cli_text_nth(args, "service", i), "frame=") != NULL)
-                        return NULL;
+                        return;
         while (args->argv[n] != NULL)
                 n++;
-        argv = cli_allocate((n + 2) * sizeof(*argv));
+        service->successor = argv = cli_allocate((n + 2) * sizeof(*argv));
         argv[0] = args->argv[0];
         /* before --cwd */
-        if (strchr(argv[0], '/') != NULL && argv[0][0] != '/' && getcwd(folder, sizeof(folder)) != NULL &&
-            asprintf(&path, "%s/%s", folder, argv[0]) > 0)
-                argv[0] = path;
+        if (strchr(argv[0], '/') != NULL && argv[0][0] != '/' && getcwd(folder, sizeof(folder)) != NULL) {
+                size_t len = strlen(folder) + 1 + strlen(argv[0]) + 1;
+
+                service->program = cli_allocate(len);
+                snprintf(service->program, len, "%s/%s", folder, argv[0]);
+                argv[0] = service->program;
+        }
         argv[1] = args->argv[1];
         argv[2] = (char *)(uintptr_t) "--activated";
         for (unsigned i = 2; i < n; i++)
                 argv[i + 1] = args->argv[i];
-        return argv;
+        service->options.successor = argv;
 }
 
 /* --env: for the commands, which get this process's environment. */
@@ -388,9 +395,9 @@ int cli_run_service(struct cli_args *args) {
         if (code != CLI_DONE)
                 return code;
         service.options.flags |= CONFAB_SERVE_NOTIFY;
-        service.options.successor = make_successor(args);
         if (cli_text_nth(args, "service", LISTENERS_MAX) != NULL)
                 return cli_usage(args, "at most %d addresses", LISTENERS_MAX);
+        make_successor(&service);
         set_environment(args);
         if (cli_given(args, "verbose"))
                 cli_tell_events(args);
@@ -408,5 +415,7 @@ int cli_run_service(struct cli_args *args) {
                 code = serve(&service);
         while (service.n_listeners > 0)
                 confab_close(service.listeners[--service.n_listeners]);
+        free(service.successor);
+        free(service.program);
         return code;
 }
