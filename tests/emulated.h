@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -27,6 +29,25 @@ static inline const char *emulator_sends_no_values(void) {
         if (fd >= 0)
                 close(fd);
         return error == EINVAL ? "emulator: qemu-user 7.2 sends no real-time signals by pidfd" : NULL;
+}
+
+/* qemu-user 7.2 answers MADV_DONTFORK with success and does nothing. */
+static inline const char *emulator_leaves_children_all(void) {
+        void *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        int status = 1;
+        pid_t child;
+
+        madvise(page, 4096, MADV_DONTFORK);
+        child = fork();
+        if (child == 0) {
+                unsigned char there;
+
+                _exit(mincore(page, 4096, &there) < 0);
+        }
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+                ;
+        munmap(page, 4096);
+        return status == 0 ? "emulator: qemu-user 7.2 does nothing for MADV_DONTFORK" : NULL;
 }
 
 #endif

@@ -15,6 +15,7 @@
  * readable, until a call finds nothing again: level-triggered, without a system call for each message.
  */
 #include "base/cleanup.h"
+#include "base/libc.h"
 #include "base/memory.h"
 #include "transport/shm_channel.h"
 
@@ -68,7 +69,7 @@ int cfb_channel_tell(struct confab_endpoint *endpoint, const struct cfb_channel_
                 memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * n_fds);
         }
         do
-                n = sendmsg(endpoint->fds[CFB_RECEIVING], &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+                n = cfb_sendmsg(endpoint->fds[CFB_RECEIVING], &header, MSG_DONTWAIT | MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
         return n < 0 ? -errno : 0;
 }

@@ -5,6 +5,7 @@
  * The victim answers with valid messages or errors from a short list, in time, keeps no descriptor, and other clients of its listener go on.
  * SCRIBBLES says how many words the scribblers write (suite check: 10^6, ./run soak: 10^8).
  */
+#include "base/libc.h"
 #include "conversation.h"
 #include "harness.h"
 #include "transport/shm_channel.h"
@@ -68,7 +69,7 @@ static int tell_fds(int socket, const void *bytes, size_t len, const int *fds, u
                 control.header.cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
                 memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * n_fds);
         }
-        return restarted(sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 ? -errno : 0;
+        return restarted(cfb_sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 ? -errno : 0;
 }
 
 static int liar_socket(void) {
